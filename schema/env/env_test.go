@@ -1,0 +1,53 @@
+package env
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestLoad(t *testing.T) {
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unset := func(names ...string) {
+		for _, name := range names {
+			t.Setenv(name, "") // restores the variable when the test ends
+			os.Unsetenv(name)
+		}
+	}
+	t.Chdir(t.TempDir())
+	unset("ENVTEST_A", "ENVTEST_B", "ENVTEST_C", "ENVTEST_SECRET", "ENVTEST_PORT", "ENVTEST_ADDR")
+	t.Setenv("ENVTEST_PORT", "19092")
+	t.Setenv("ENVTEST_B", "it's $set")
+	write(".env", "ENVTEST_SECRET=s3cret # of this machine\nENVTEST_A=from .env\n")
+	write("deploy/stack.env", "ENVTEST_A=1\nENVTEST_PORT=9092\nENVTEST_ADDR=127.0.0.1:${ENVTEST_PORT}\nENVTEST_B=2\nENVTEST_C=${ENVTEST_A}\n")
+
+	if err := Load(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"ENVTEST_A":      "from .env",       // the earlier file wins
+		"ENVTEST_B":      "it's $set",       // the environment wins, to the letter
+		"ENVTEST_C":      "from .env",       // references see the value in force
+		"ENVTEST_ADDR":   "127.0.0.1:19092", // also one of the environment
+		"ENVTEST_SECRET": "s3cret",
+	} {
+		if got := os.Getenv(name); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestLoadWithoutFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := Load(); err != nil {
+		t.Error(err)
+	}
+}
