@@ -1,0 +1,336 @@
+// Package publisher writes events to Kafka. It stands between the store's HTTP
+// endpoints and the topic, and keeps the promise on which the rest of the path
+// relies: an event that the store has acknowledged is on the brokers' disks,
+// once, in the order in which its visitor's events came.
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/topic"
+)
+
+var (
+	// ErrQueueFull is back pressure: too many events already wait for the
+	// brokers. The event was not taken; try again a little later.
+	ErrQueueFull = errors.New("too many events wait for the brokers already")
+
+	// ErrNotDelivered says that the brokers did not acknowledge the event in
+	// time. It may still have been stored, so send it again with the same id.
+	ErrNotDelivered = errors.New("the brokers did not acknowledge the event")
+
+	// ErrFatal says that this Publisher cannot write any more; see Fatal.
+	ErrFatal = errors.New("the Kafka producer has ended with a fatal error")
+
+	// ErrClosed says that Close was called before the event was taken.
+	ErrClosed = errors.New("the publisher is closed")
+)
+
+// Config says where and how a Publisher writes.
+type Config struct {
+	BootstrapServers string        // host:port, separated by commas
+	Topic            string        // must exist; brokers do not create it
+	DeliveryTimeout  time.Duration // longest wait for an acknowledgement, retries included
+	QueueLimit       int           // most records that wait for the brokers; 100,000 if zero
+	Logger           *slog.Logger  // slog.Default() if nil
+}
+
+const (
+	// linger is how long a record waits for others to share its request. A few
+	// milliseconds cost no visitor anything and multiply the throughput.
+	linger = 2 * time.Millisecond
+
+	readyTimeout = 3 * time.Second // to ask the brokers about the topic
+	readyFresh   = 2 * time.Second // for which an answer is given again
+)
+
+// Record is one event on its way to the topic.
+type Record struct {
+	Key         string    // the visitor; records of one key keep their order
+	Value       []byte    // the event as JSON
+	Time        time.Time // of receipt
+	TraceParent string    // W3C trace context of the request; no header if empty
+}
+
+// Publisher is an idempotent producer for one topic. Its methods may be called
+// from any number of goroutines.
+type Publisher struct {
+	topic     string
+	producer  *kafka.Producer
+	admin     *topic.Admin
+	logger    *slog.Logger
+	fatal     chan error
+	watching  sync.WaitGroup
+	reachable atomic.Bool
+
+	closing sync.RWMutex // held for reading while records are handed over
+	closed  bool
+
+	asking chan struct{} // holds a token while nobody asks the brokers
+	asked  time.Time
+	answer error
+}
+
+// New returns a Publisher. It does not wait for the brokers: they may come later,
+// and Ready says whether they are there.
+func New(cfg Config) (*Publisher, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.QueueLimit == 0 {
+		cfg.QueueLimit = 100_000
+	}
+	producer, err := kafka.NewProducer(&kafka.ConfigMap{
+		"bootstrap.servers":            cfg.BootstrapServers,
+		"client.id":                    "bookstore-store",
+		"enable.idempotence":           true,
+		"acks":                         "all",
+		"compression.type":             "lz4",
+		"linger.ms":                    int(linger.Milliseconds()),
+		"delivery.timeout.ms":          int(cfg.DeliveryTimeout.Milliseconds()),
+		"queue.buffering.max.messages": cfg.QueueLimit,
+		// After a restart of the broker a visitor should not wait for the
+		// default of up to ten seconds between two attempts to connect.
+		"reconnect.backoff.max.ms":  1000,
+		"go.delivery.report.fields": "none", // a report's error is all that is read
+		"go.logs.channel.enable":    true,
+		"go.events.channel.size":    1000,
+		"go.produce.channel.size":   0, // unused
+		"log.connection.close":      false,
+		// A topic that is not there is said to be so well before the delivery
+		// times out, and is found soon after it was created.
+		"topic.metadata.propagation.max.ms":  2000,
+		"topic.metadata.refresh.interval.ms": 10_000,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("creating a Kafka producer for %s: %w", cfg.BootstrapServers, err)
+	}
+	admin, err := topic.NewAdmin(cfg.BootstrapServers, readyTimeout)
+	if err != nil {
+		producer.Close()
+		return nil, err
+	}
+	p := &Publisher{
+		topic: cfg.Topic, producer: producer, admin: admin, logger: cfg.Logger,
+		fatal: make(chan error, 1), asking: make(chan struct{}, 1),
+	}
+	p.reachable.Store(true) // until shown otherwise, so that the first loss is told
+	p.asking <- struct{}{}
+	p.watching.Go(p.watchEvents)
+	p.watching.Go(p.watchLogs)
+	return p, nil
+}
+
+// Publish hands records to the producer in their order and waits until the
+// brokers have acknowledged each or refused it. The result has one element per
+// record, nil where the record is stored; errors.Is tells ErrQueueFull,
+// ErrNotDelivered, ErrFatal and ErrClosed.
+//
+// If ctx ends first, the records that have no report yet get its error, which
+// also is ErrNotDelivered: they are on their way and may well be stored.
+func (p *Publisher) Publish(ctx context.Context, records []Record) []error {
+	errs := make([]error, len(records))
+	// Room for every report, so that none is ever waited with, whoever has
+	// stopped listening.
+	reports := make(chan kafka.Event, len(records))
+	taken := p.enqueue(records, reports, errs)
+	reported := make([]bool, taken)
+	for range taken {
+		select {
+		case event := <-reports:
+			message := event.(*kafka.Message)
+			i := message.Opaque.(int)
+			reported[i], errs[i] = true, p.outcome(message.TopicPartition.Error)
+		case <-ctx.Done():
+			for i := range reported {
+				if !reported[i] {
+					errs[i] = fmt.Errorf("%w: %w", ErrNotDelivered, context.Cause(ctx))
+				}
+			}
+			return errs
+		}
+	}
+	return errs
+}
+
+// enqueue hands over records until one is not taken, and returns how many were.
+// The rest get that one's error: to take a later record would break the order of
+// its visitor's events.
+func (p *Publisher) enqueue(records []Record, reports chan kafka.Event, errs []error) (taken int) {
+	p.closing.RLock()
+	defer p.closing.RUnlock()
+	for i, r := range records {
+		err := ErrClosed
+		if !p.closed {
+			err = p.outcome(p.producer.Produce(p.message(r, i), reports))
+		}
+		if err != nil {
+			for j := i; j < len(records); j++ {
+				errs[j] = err
+			}
+			return i
+		}
+	}
+	return len(records)
+}
+
+func (p *Publisher) message(r Record, i int) *kafka.Message {
+	headers := []kafka.Header{{Key: schema.VersionHeader, Value: []byte(schema.Version)}}
+	if r.TraceParent != "" {
+		headers = append(headers, kafka.Header{Key: schema.TraceHeader, Value: []byte(r.TraceParent)})
+	}
+	return &kafka.Message{
+		TopicPartition: kafka.TopicPartition{Topic: &p.topic, Partition: kafka.PartitionAny},
+		Key:            []byte(r.Key),
+		Value:          r.Value,
+		Timestamp:      r.Time,
+		Headers:        headers,
+		Opaque:         i,
+	}
+}
+
+// outcome turns what librdkafka says of one record into what a caller tells apart.
+func (p *Publisher) outcome(err error) error {
+	if err == nil {
+		if p.reachable.CompareAndSwap(false, true) {
+			p.logger.Info("the Kafka brokers answer again")
+		}
+		return nil
+	}
+	var kafkaErr kafka.Error
+	if errors.As(err, &kafkaErr) {
+		switch {
+		case kafkaErr.Code() == kafka.ErrQueueFull:
+			return ErrQueueFull
+		case kafkaErr.IsFatal() || kafkaErr.Code() == kafka.ErrFatal:
+			return fmt.Errorf("%w: %w", ErrFatal, err)
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrNotDelivered, err)
+}
+
+// Fatal yields the error after which this Publisher cannot write any more, such
+// as one that would break the order or lose a record silently. The program must
+// then make a new Publisher, or end.
+func (p *Publisher) Fatal() <-chan error { return p.fatal }
+
+// Ready returns nil if the brokers answer and the topic exists, else what is
+// wrong and what to do. It asks the brokers at most once every two seconds.
+func (p *Publisher) Ready(ctx context.Context) error {
+	select {
+	case <-p.asking:
+		defer func() { p.asking <- struct{}{} }()
+	case <-ctx.Done():
+		return fmt.Errorf("asking the brokers about topic %s: %w", p.topic, context.Cause(ctx))
+	}
+	if err := p.usable(); err != nil {
+		return err
+	}
+	if time.Since(p.asked) < readyFresh {
+		return p.answer
+	}
+	_, err := p.admin.Partitions(ctx, p.topic)
+	if ctx.Err() != nil { // the caller's patience ended, which says nothing of the brokers
+		return fmt.Errorf("asking the brokers about topic %s: %w", p.topic, context.Cause(ctx))
+	}
+	switch {
+	case errors.Is(err, topic.ErrNotFound):
+		err = fmt.Errorf("%w; `go run ./sparkjob setup` creates it", err)
+	case errors.Is(err, topic.ErrUnreachable):
+		err = fmt.Errorf("%w; start Kafka or correct KAFKA_BOOTSTRAP_SERVERS", err)
+	}
+	p.asked, p.answer = time.Now(), err
+	return err
+}
+
+func (p *Publisher) usable() error {
+	p.closing.RLock()
+	defer p.closing.RUnlock()
+	if p.closed {
+		return ErrClosed
+	}
+	if err := p.producer.GetFatalError(); err != nil {
+		return fmt.Errorf("%w: %w", ErrFatal, err)
+	}
+	return nil
+}
+
+// Close waits until every record that was taken is acknowledged or refused, at
+// most until ctx ends, and returns how many were given up then. Every Publish
+// that still waits returns. A second call returns 0.
+func (p *Publisher) Close(ctx context.Context) (undelivered int) {
+	p.closing.Lock()
+	if p.closed {
+		p.closing.Unlock()
+		return 0
+	}
+	p.closed = true
+	p.closing.Unlock()
+
+	// In short steps, since Flush knows no context.
+	const step = 50 * time.Millisecond
+	for undelivered = p.producer.Flush(0); undelivered > 0 && ctx.Err() == nil; {
+		undelivered = p.producer.Flush(int(step.Milliseconds()))
+	}
+	if undelivered > 0 {
+		// Each record given up gets its report, for the Publish that waits for it.
+		if err := p.producer.Purge(kafka.PurgeQueue | kafka.PurgeInFlight); err != nil {
+			p.logger.Warn("giving up undelivered events", "error", err)
+		}
+		p.producer.Flush(int(time.Second.Milliseconds()))
+	}
+	p.producer.Close()
+	p.watching.Wait()
+	<-p.asking // no Ready is under way, and later ones find the publisher closed
+	p.admin.Close()
+	p.asking <- struct{}{}
+	return undelivered
+}
+
+// watchEvents drains what concerns the producer as a whole. Errors here are not
+// about one record; librdkafka recovers from all but the fatal ones by itself.
+func (p *Publisher) watchEvents() {
+	for event := range p.producer.Events() {
+		err, ok := event.(kafka.Error)
+		switch {
+		case !ok:
+		case err.IsFatal():
+			select {
+			case p.fatal <- fmt.Errorf("%w: %w", ErrFatal, err):
+			default: // the first is the cause
+			}
+		case err.Code() == kafka.ErrAllBrokersDown:
+			if p.reachable.CompareAndSwap(true, false) {
+				p.logger.Warn("no Kafka broker answers; events are refused until one does")
+			}
+		default:
+			p.logger.Debug("Kafka producer", "error", err)
+		}
+	}
+}
+
+// watchLogs carries librdkafka's own log to ours. What concerns the connections
+// is told by watchEvents, once, so it is kept for debugging.
+func (p *Publisher) watchLogs() {
+	for line := range p.producer.Logs() {
+		level := slog.LevelDebug
+		switch {
+		case slices.Contains([]string{"FAIL", "ERROR", "GETPID"}, line.Tag):
+		case line.Level <= 3: // syslog's error and worse
+			level = slog.LevelError
+		case line.Level == 4:
+			level = slog.LevelWarn
+		}
+		p.logger.Log(context.Background(), level, "Kafka producer", "tag", line.Tag, "detail", line.Message)
+	}
+}

@@ -1,0 +1,223 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// syncBuffer is a log that may be read while the publisher writes it.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// cluster starts librdkafka's own in-process broker with the topic "events".
+func cluster(t *testing.T) *kafka.MockCluster {
+	t.Helper()
+	c, err := kafka.NewMockCluster(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if err := c.CreateTopic("events", 3, 1); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func start(t *testing.T, cfg Config) (*Publisher, *syncBuffer) {
+	t.Helper()
+	log := new(syncBuffer)
+	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	cfg.Topic = "events"
+	p, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		p.Close(ctx)
+	})
+	return p, log
+}
+
+func records(n int) []Record {
+	out := make([]Record, n)
+	for i := range out {
+		out[i] = Record{Key: "visitor", Value: []byte("{}"), Time: time.Now()}
+	}
+	return out
+}
+
+// nowhere is an address where nothing listens: port 1 is reserved.
+const nowhere = "127.0.0.1:1"
+
+func TestPublishAcknowledges(t *testing.T) {
+	p, log := start(t, Config{BootstrapServers: cluster(t).BootstrapServers(), DeliveryTimeout: 10 * time.Second})
+	for i, err := range p.Publish(t.Context(), records(500)) {
+		if err != nil {
+			t.Fatalf("record %d: %v", i, err)
+		}
+	}
+	if n := p.Close(t.Context()); n != 0 {
+		t.Errorf("Close gave up %d records, want 0", n)
+	}
+	if log.String() != "" {
+		t.Errorf("a healthy run logged:\n%s", log)
+	}
+}
+
+func TestPublishNothing(t *testing.T) {
+	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second})
+	if errs := p.Publish(t.Context(), nil); len(errs) != 0 {
+		t.Errorf("Publish of nothing = %v", errs)
+	}
+}
+
+func TestPublishWithoutBrokers(t *testing.T) {
+	p, log := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second})
+	errs := p.Publish(t.Context(), records(2))
+	for i, err := range errs {
+		if !errors.Is(err, ErrNotDelivered) {
+			t.Errorf("record %d: got %v, want ErrNotDelivered", i, err)
+		}
+	}
+	if got := strings.Count(log.String(), "level=WARN"); got != 1 || strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("the log should tell once that no broker answers:\n%s", log)
+	}
+}
+
+func TestPublishReturnsWhenContextEnds(t *testing.T) {
+	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Minute})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := p.Publish(ctx, records(1))[0]
+	if !errors.Is(err, ErrNotDelivered) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want ErrNotDelivered because of context.DeadlineExceeded", err)
+	}
+}
+
+func TestPublishQueueFull(t *testing.T) {
+	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second, QueueLimit: 3})
+	errs := p.Publish(t.Context(), records(5))
+	for i, want := range []error{ErrNotDelivered, ErrNotDelivered, ErrNotDelivered, ErrQueueFull, ErrQueueFull} {
+		if !errors.Is(errs[i], want) {
+			t.Errorf("record %d: got %v, want %v", i, errs[i], want)
+		}
+	}
+}
+
+func TestPublishAfterBrokersReturn(t *testing.T) {
+	c := cluster(t)
+	p, log := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: time.Minute})
+	if err := p.Publish(t.Context(), records(1))[0]; err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetBrokerDown(1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the loss is logged", func() bool { return strings.Contains(log.String(), "no Kafka broker answers") })
+	if err := c.SetBrokerUp(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Publish(t.Context(), records(1))[0]; err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "answer again") {
+		t.Errorf("the log does not tell that the brokers answer again:\n%s", log)
+	}
+}
+
+func TestClose(t *testing.T) {
+	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Minute})
+	published := make(chan error)
+	go func() { published <- p.Publish(context.WithoutCancel(t.Context()), records(1))[0] }()
+	eventually(t, "the record is taken", func() bool { return p.producer.Len() > 0 })
+
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if n := p.Close(ctx); n != 1 {
+		t.Errorf("Close gave up %d records, want 1", n)
+	}
+	if err := <-published; !errors.Is(err, ErrNotDelivered) {
+		t.Errorf("the waiting Publish got %v, want ErrNotDelivered", err)
+	}
+	if err := p.Publish(t.Context(), records(1))[0]; !errors.Is(err, ErrClosed) {
+		t.Errorf("Publish after Close: got %v, want ErrClosed", err)
+	}
+	if err := p.Ready(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("Ready after Close: got %v, want ErrClosed", err)
+	}
+	if n := p.Close(t.Context()); n != 0 {
+		t.Errorf("a second Close gave up %d records, want 0", n)
+	}
+}
+
+func TestFatalError(t *testing.T) {
+	p, _ := start(t, Config{BootstrapServers: cluster(t).BootstrapServers(), DeliveryTimeout: 10 * time.Second})
+	p.producer.TestFatalError(kafka.ErrOutOfOrderSequenceNumber, "made by the test")
+	select {
+	case err := <-p.Fatal():
+		if !errors.Is(err, ErrFatal) || !strings.Contains(err.Error(), "made by the test") {
+			t.Errorf("Fatal yields %v, want ErrFatal with its cause", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Fatal yields nothing")
+	}
+	if err := p.Publish(t.Context(), records(1))[0]; !errors.Is(err, ErrFatal) {
+		t.Errorf("Publish got %v, want ErrFatal", err)
+	}
+	if err := p.Ready(t.Context()); !errors.Is(err, ErrFatal) {
+		t.Errorf("Ready got %v, want ErrFatal", err)
+	}
+}
+
+func TestReadyRespectsContext(t *testing.T) {
+	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := p.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want context.DeadlineExceeded", err)
+	}
+}
+
+func TestNewRefusesBadSettings(t *testing.T) {
+	if _, err := New(Config{BootstrapServers: nowhere, DeliveryTimeout: -time.Second}); err == nil {
+		t.Error("a negative time-out was taken")
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
