@@ -1,0 +1,116 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"example.com/bookstore/producer/publisher"
+	"example.com/bookstore/schema"
+)
+
+// Result is what became of one item of an array of events.
+type Result struct {
+	EventID string       `json:"event_id,omitempty"` // absent if the item is no valid event
+	Status  int          `json:"status"`             // as if it had been sent alone
+	Detail  string       `json:"detail,omitempty"`
+	Errors  []FieldError `json:"errors,omitempty"`
+}
+
+// postEvents takes one event, or an array of up to 500, and answers when the
+// brokers have them.
+//
+// One event: 202 with its event_id, or a problem. An array: 202 with a result per
+// item if all were stored, 207 if only some were, 400 if none was valid, 503 if
+// some were valid and none was stored.
+func (s *Server) postEvents(c echo.Context) error {
+	body, err := readBody(c)
+	if err != nil {
+		return err
+	}
+	if body = bytes.TrimSpace(body); body[0] == '[' {
+		return s.postBatch(c, body)
+	}
+	if len(body) > schema.MaxPayload {
+		return tooLarge("The event has more than 64 KiB.")
+	}
+	now := s.clock()
+	event, errs := parseEvent(body, now)
+	if len(errs) > 0 {
+		return invalidEvent(errs)
+	}
+	event.UserID = newVisitor(c).id(event.UserID)
+	return s.publishOne(c, event, now)
+}
+
+func (s *Server) postBatch(c echo.Context, body []byte) error {
+	var items []json.RawMessage
+	if err := json.Unmarshal(body, &items); err != nil {
+		return invalidJSON("The body is not a JSON array: " + err.Error() + ".")
+	}
+	switch {
+	case len(items) == 0:
+		return &Problem{Type: "invalid-event", Title: "Not a valid event", Status: http.StatusBadRequest, Detail: "The array is empty."}
+	case len(items) > maxBatch:
+		return tooLarge(fmt.Sprintf("The array has %d events, more than %d.", len(items), maxBatch))
+	}
+
+	now, visitor, trace := s.clock(), newVisitor(c), traceParent(c.Request().Header)
+	results := make([]Result, len(items))
+	var records []publisher.Record
+	var indexes []int // of the items that the records are of
+	for i, item := range items {
+		if len(item) > schema.MaxPayload {
+			results[i] = Result{Status: http.StatusRequestEntityTooLarge, Detail: "The event has more than 64 KiB."}
+			continue
+		}
+		event, errs := parseEvent(item, now)
+		if len(errs) > 0 {
+			results[i] = Result{Status: http.StatusBadRequest, Detail: summary(errs), Errors: errs}
+			continue
+		}
+		event.UserID = visitor.id(event.UserID)
+		r, err := record(event, now, trace)
+		if err != nil {
+			return err
+		}
+		results[i] = Result{EventID: event.EventID, Status: http.StatusAccepted}
+		records, indexes = append(records, r), append(indexes, i)
+	}
+	if len(records) == 0 {
+		return &Problem{
+			Type: "invalid-event", Title: "Not a valid event", Status: http.StatusBadRequest,
+			Detail: "None of the events is valid; see the results.", Results: results,
+		}
+	}
+
+	var failure *Problem
+	stored := 0
+	for n, err := range s.publisher.Publish(c.Request().Context(), records) {
+		if err == nil {
+			stored++
+			continue
+		}
+		failure = notAcknowledged(err)
+		result := &results[indexes[n]]
+		result.Status, result.Detail = failure.Status, failure.Detail
+	}
+	if stored == 0 {
+		failure.Detail, failure.Results = "None of the events was confirmed; see the results.", results
+		return failure
+	}
+	status := http.StatusAccepted
+	if stored < len(items) {
+		status = http.StatusMultiStatus
+	}
+	if failure != nil {
+		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(int(failure.RetryAfter.Seconds())))
+	}
+	return c.JSON(status, struct {
+		Results []Result `json:"results"`
+	}{results})
+}

@@ -1,0 +1,187 @@
+// Package web is the store's HTTP server, where the data's path begins: it shows
+// the catalogue, takes what visitors do as events, and answers once the brokers
+// have them. Each endpoint has a file of its own.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"example.com/bookstore/producer/publisher"
+)
+
+// Publisher takes events for the brokers.
+type Publisher interface {
+	// Publish returns once each record is acknowledged or refused, one error or
+	// nil for each.
+	Publish(ctx context.Context, records []publisher.Record) []error
+	// Ready returns nil if records can be published, else why not.
+	Ready(ctx context.Context) error
+}
+
+// Config says what a Server works with.
+type Config struct {
+	Publisher   Publisher
+	Logger      *slog.Logger     // slog.Default() if nil
+	Clock       func() time.Time // time.Now if nil
+	LogRequests bool             // one line for each request
+}
+
+// Bounds of a request. A visitor waits for the brokers at most as long as the
+// publisher's delivery time-out, so writing gets more time than that.
+const (
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 15 * time.Second
+	writeTimeout   = 60 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 32 << 10
+)
+
+// MaxDeliveryTimeout is the longest delivery time-out of a publisher with which
+// every request is still answered.
+const MaxDeliveryTimeout = 45 * time.Second
+
+// Server is the store. It is an http.Handler, and Serve runs it on a listener.
+type Server struct {
+	publisher Publisher
+	logger    *slog.Logger
+	clock     func() time.Time
+	pages     *pages
+	crossSite *http.CrossOriginProtection
+	echo      *echo.Echo
+	http      *http.Server
+	draining  atomic.Bool
+}
+
+// New returns a Server. Its error says which of the embedded pages is wrong.
+func New(cfg Config) (*Server, error) {
+	pages, err := renderPages()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		publisher: cfg.Publisher, logger: cfg.Logger, clock: cfg.Clock, pages: pages,
+		crossSite: http.NewCrossOriginProtection(), echo: echo.New(),
+	}
+	if s.logger == nil {
+		s.logger = slog.Default()
+	}
+	if s.clock == nil {
+		s.clock = time.Now
+	}
+	s.http = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+	}
+
+	e := s.echo
+	e.HTTPErrorHandler = s.handleError
+	if cfg.LogRequests {
+		e.Use(s.requestLog())
+	}
+	e.Use(s.recover(), secureHeaders(), middleware.BodyLimit(maxBody))
+
+	get := []string{http.MethodGet, http.MethodHead}
+	zip := middleware.Gzip()
+	e.Match(get, "/", s.index, zip)
+	e.Match(get, "/assets/:name", s.asset, zip)
+	e.POST("/events", s.postEvents, s.refuseCrossSite)
+	e.POST("/track-event", s.postTrackEvent, s.refuseCrossSite)
+	e.Match(get, "/healthz", s.healthz)
+	e.Match(get, "/readyz", s.readyz)
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+
+// Serve answers the requests of a listener until Shutdown, and then returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// Drain makes /readyz say that no more events should come, while they are still
+// taken, so that a load balancer can turn to another store.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Shutdown drains, stops listening and waits until every request is answered. If
+// ctx ends first the connections that are left are cut, and the error says so.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("answering the last requests: %w", err), s.http.Close())
+	}
+	return nil
+}
+
+func (s *Server) recover() echo.MiddlewareFunc {
+	return middleware.RecoverWithConfig(middleware.RecoverConfig{
+		DisableStackAll: true,
+		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
+			s.logger.Error("answering a request panicked", "method", c.Request().Method, "path", c.Path(),
+				"error", err, "stack", string(stack))
+			return echo.ErrInternalServerError
+		},
+	})
+}
+
+func (s *Server) requestLog() echo.MiddlewareFunc {
+	return middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
+		HandleError: true, LogStatus: true, LogMethod: true, LogURIPath: true, LogLatency: true,
+		LogValuesFunc: func(c echo.Context, v middleware.RequestLoggerValues) error {
+			s.logger.Info("request", "method", v.Method, "path", v.URIPath, "status", v.Status, "took", v.Latency)
+			return nil
+		},
+	})
+}
+
+// secureHeaders lets the page use only what this server itself serves, in files
+// of their own: nothing inline, nothing from elsewhere, in nobody's frame.
+func secureHeaders() echo.MiddlewareFunc {
+	secure := middleware.SecureWithConfig(middleware.SecureConfig{
+		ContentTypeNosniff: "nosniff",
+		XFrameOptions:      "DENY",
+		XSSProtection:      "0", // the filter it names is gone from browsers, and was a hole itself
+		HSTSMaxAge:         365 * 24 * 60 * 60,
+		ReferrerPolicy:     "same-origin",
+		ContentSecurityPolicy: "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+			"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+	})
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return secure(func(c echo.Context) error {
+			h := c.Response().Header()
+			h.Set("Cross-Origin-Opener-Policy", "same-origin")
+			h.Set("Cross-Origin-Resource-Policy", "same-origin")
+			h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+			return next(c)
+		})
+	}
+}
+
+// refuseCrossSite keeps other sites' pages from making events in the name of
+// whoever reads them. Clients that are no browsers are not concerned.
+func (s *Server) refuseCrossSite(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := s.crossSite.Check(c.Request()); err != nil {
+			return &Problem{Type: "cross-site", Status: http.StatusForbidden, Detail: "A page of another site cannot send events here."}
+		}
+		return next(c)
+	}
+}
