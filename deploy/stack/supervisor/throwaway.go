@@ -1,0 +1,204 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	cryptorand "crypto/rand"
+
+	"github.com/mattn/go-isatty"
+)
+
+const (
+	throwawayPrefix = "exec-"
+	ownerLock       = "owner.lock" // held as long as the command of the throwaway stack lives
+)
+
+var assignment = regexp.MustCompile(`(?m)^([A-Z][A-Z0-9_]*)=(.*)$`)
+
+// Isolate changes this program's environment so that it describes a throwaway stack
+// beside all others: free ports, the addresses that follow from them, passwords and a
+// folder of its own below dir. The settings file gives the names. What else the
+// environment sets, such as a version or a size, stays.
+func Isolate(dir, settingsFile string) (stackDir string, err error) {
+	settings, err := os.ReadFile(settingsFile)
+	if err != nil {
+		return "", fmt.Errorf("preparing a throwaway stack: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("preparing a throwaway stack: %w", err)
+	}
+	stackDir, err = os.MkdirTemp(dir, throwawayPrefix)
+	if err != nil {
+		return "", fmt.Errorf("preparing a throwaway stack: %w", err)
+	}
+	if stackDir, err = filepath.Abs(stackDir); err != nil {
+		return "", err
+	}
+	environ := map[string]string{
+		"STACK_DIR":                stackDir,
+		"CHECKPOINT_LOCATION":      "file://" + filepath.Join(stackDir, "data", "checkpoints"),
+		"CASSANDRA_ADMIN_PASSWORD": cryptorand.Text(),
+		"CASSANDRA_JOB_PASSWORD":   cryptorand.Text(),
+		"CASSANDRA_STORE_PASSWORD": cryptorand.Text(),
+	}
+	free, err := freePorts()
+	if err != nil {
+		return "", err
+	}
+	for _, match := range assignment.FindAllStringSubmatch(string(settings), -1) {
+		name, value := match[1], match[2]
+		_, notNumber := strconv.Atoi(value)
+		switch {
+		case strings.HasSuffix(name, "_PORT") && notNumber == nil:
+			environ[name] = strconv.Itoa(free())
+		case strings.Contains(value, "${") || value == "127.0.0.1":
+			environ[name] = os.Expand(value, func(other string) string {
+				if v, ok := environ[other]; ok {
+					return v
+				}
+				return os.Getenv(other)
+			})
+		}
+	}
+	for name, value := range environ {
+		if err := os.Setenv(name, value); err != nil {
+			return "", fmt.Errorf("preparing a throwaway stack: %w", err)
+		}
+	}
+	return stackDir, nil
+}
+
+// freePorts returns a source of ports that nothing listens on, each given once. They
+// lie below the range from which systems take the ports of outgoing connections, so
+// that nobody is given one before its service listens on it.
+func freePorts() (next func() int, err error) {
+	const first, count = 20000, 12000
+	start := rand.IntN(count)
+	var free []int
+	for i := 0; i < count && len(free) < 50; i++ {
+		port := first + (start+i)%count
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			return nil, err
+		}
+		free = append(free, port)
+	}
+	if len(free) < 50 {
+		return nil, fmt.Errorf("preparing a throwaway stack: fewer than 50 ports are free from %d to %d", first, first+count)
+	}
+	return func() int {
+		port := free[0]
+		free = free[1:]
+		return port
+	}, nil
+}
+
+// Exec brings a throwaway stack up, runs the command in its environment, and removes
+// the stack. It returns the command's exit code; the error tells what is wrong with the
+// stack. After a failure, the logs are kept in keepLogs.
+func (s *Stack) Exec(ctx context.Context, names []string, setup bool, args []string, keepLogs string) (code int, err error) {
+	unlock, ok, err := tryLock(filepath.Join(s.builder.Dir, ownerLock))
+	if err != nil {
+		return 1, err
+	}
+	if !ok {
+		return 1, fmt.Errorf("%s belongs to another exec", s.Dir())
+	}
+	defer unlock()
+	defer func() {
+		if err != nil || code != 0 {
+			err = errors.Join(err, s.keep(keepLogs))
+		}
+		if discardErr := s.discard(context.WithoutCancel(ctx)); discardErr != nil {
+			err = errors.Join(err, discardErr)
+		}
+		if err != nil && code == 0 {
+			code = 1
+		}
+	}()
+	if err := s.Up(ctx, names); err != nil {
+		return 1, err
+	}
+	if setup {
+		if err := s.Setup(ctx); err != nil {
+			return 1, err
+		}
+	}
+	return run(ctx, args)
+}
+
+// keep moves the logs to a folder that outlives the throwaway stack.
+func (s *Stack) keep(folder string) error {
+	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+		return fmt.Errorf("keeping the logs: %w", err)
+	}
+	err := os.Rename(filepath.Join(s.builder.Dir, "logs"), folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the logs: %w", err)
+	}
+	s.say("the logs of the throwaway stack are in %s", relative(folder))
+	return nil
+}
+
+// run runs the command with our input and output, passes signals on to it, and returns
+// its exit code. The context's end is a signal that came before.
+func run(ctx context.Context, args []string) (int, error) {
+	if ctx.Err() != nil {
+		return 1, context.Cause(ctx)
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return 1, fmt.Errorf("running %s: %w", args[0], err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	for {
+		select {
+		case sig := <-signals:
+			// A terminal has sent it to the command as well.
+			if sig == syscall.SIGINT && Terminal(os.Stdin) {
+				continue
+			}
+			_ = cmd.Process.Signal(sig) // it may have ended just now
+		case err := <-exited:
+			var exit *exec.ExitError
+			if errors.As(err, &exit) {
+				if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+					return 128 + int(status.Signal()), nil
+				}
+				return exit.ExitCode(), nil
+			}
+			if err != nil {
+				return 1, fmt.Errorf("running %s: %w", args[0], err)
+			}
+			return 0, nil
+		}
+	}
+}
+
+// Terminal reports whether somebody types there.
+func Terminal(f *os.File) bool { return isatty.IsTerminal(f.Fd()) }
