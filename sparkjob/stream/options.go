@@ -18,13 +18,6 @@ func (s *settings) mistake(format string, args ...any) {
 	s.mistakes = append(s.mistakes, fmt.Errorf(format, args...))
 }
 
-func (s *settings) setFormat(name string) {
-	if name == "" {
-		s.mistake("the format is empty")
-	}
-	s.format = name
-}
-
 func (s *settings) setOption(key string, value any) {
 	if key == "" {
 		s.mistake("an option has no name")

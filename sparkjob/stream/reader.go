@@ -22,7 +22,7 @@ type Reader struct {
 // Format names the source: kafka, rate, json, delta or another one that the
 // server knows.
 func (r *Reader) Format(name string) *Reader {
-	r.setFormat(name)
+	r.format = name
 	return r
 }
 

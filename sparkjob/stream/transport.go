@@ -110,7 +110,7 @@ func (r *retryingStream) CloseSend() error { return nil } // connect has done it
 
 func (r *retryingStream) RecvMsg(m any) error {
 	err := r.ClientStream.RecvMsg(m)
-	if status.Code(err) == codes.Unavailable && !r.answered && repeatable(r.request) {
+	if status.Code(err) == codes.Unavailable && !r.answered && r.transport.budget > 0 && repeatable(r.request) {
 		err = r.transport.retry(r.ctx, func() error {
 			if err := r.connect(); err != nil {
 				return err

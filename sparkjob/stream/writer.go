@@ -95,7 +95,7 @@ type Writer struct {
 // Format names the sink: kafka, parquet, console, memory, noop or another one
 // that the server knows.
 func (w *Writer) Format(name string) *Writer {
-	w.setFormat(name)
+	w.format = name
 	return w
 }
 
@@ -161,7 +161,7 @@ func (w *Writer) Trigger(trigger Trigger) *Writer {
 // If ctx ends, or the connection breaks ([ErrUnreachable]), while the server is
 // still starting the query, it may run all the same: [Manager.Active] tells.
 func (w *Writer) Start(ctx context.Context, path ...string) (*Query, error) {
-	if w.format == "" && len(w.mistakes) == 0 {
+	if w.format == "" {
 		w.mistake("no format: name the sink with Format")
 	}
 	return w.start(ctx, startCommand{Path: w.onePath(path)})
