@@ -72,6 +72,7 @@ type Publisher struct {
 	fatal     chan error
 	watching  sync.WaitGroup
 	reachable atomic.Bool
+	inFlight  atomic.Int64 // records taken that have no report yet
 
 	closing sync.RWMutex // held for reading while records are handed over
 	closed  bool
@@ -140,17 +141,15 @@ func New(cfg Config) (*Publisher, error) {
 // also is ErrNotDelivered: they are on their way and may well be stored.
 func (p *Publisher) Publish(ctx context.Context, records []Record) []error {
 	errs := make([]error, len(records))
-	// Room for every report, so that none is ever waited with, whoever has
-	// stopped listening.
-	reports := make(chan kafka.Event, len(records))
+	// Room for every report, so that the one who brings them never waits for a
+	// caller that has stopped listening.
+	reports := make(chan report, len(records))
 	taken := p.enqueue(records, reports, errs)
 	reported := make([]bool, taken)
 	for range taken {
 		select {
-		case event := <-reports:
-			message := event.(*kafka.Message)
-			i := message.Opaque.(int)
-			reported[i], errs[i] = true, p.outcome(message.TopicPartition.Error)
+		case r := <-reports:
+			reported[r.index], errs[r.index] = true, r.err
 		case <-ctx.Done():
 			for i := range reported {
 				if !reported[i] {
@@ -163,16 +162,31 @@ func (p *Publisher) Publish(ctx context.Context, records []Record) []error {
 	return errs
 }
 
+// report is what became of the record at an index of a call to Publish.
+type report struct {
+	index int
+	err   error
+}
+
+// delivery is where the report of a record goes.
+type delivery struct {
+	index   int
+	reports chan<- report
+}
+
 // enqueue hands over records until one is not taken, and returns how many were.
 // The rest get that one's error: to take a later record would break the order of
 // its visitor's events.
-func (p *Publisher) enqueue(records []Record, reports chan kafka.Event, errs []error) (taken int) {
+func (p *Publisher) enqueue(records []Record, reports chan<- report, errs []error) (taken int) {
 	p.closing.RLock()
 	defer p.closing.RUnlock()
 	for i, r := range records {
 		err := ErrClosed
 		if !p.closed {
-			err = p.outcome(p.producer.Produce(p.message(r, i), reports))
+			p.inFlight.Add(1)
+			if err = outcome(p.producer.Produce(p.message(r, delivery{i, reports}), nil)); err != nil {
+				p.inFlight.Add(-1)
+			}
 		}
 		if err != nil {
 			for j := i; j < len(records); j++ {
@@ -184,7 +198,7 @@ func (p *Publisher) enqueue(records []Record, reports chan kafka.Event, errs []e
 	return len(records)
 }
 
-func (p *Publisher) message(r Record, i int) *kafka.Message {
+func (p *Publisher) message(r Record, d delivery) *kafka.Message {
 	headers := []kafka.Header{{Key: schema.VersionHeader, Value: []byte(schema.Version)}}
 	if r.TraceParent != "" {
 		headers = append(headers, kafka.Header{Key: schema.TraceHeader, Value: []byte(r.TraceParent)})
@@ -195,16 +209,13 @@ func (p *Publisher) message(r Record, i int) *kafka.Message {
 		Value:          r.Value,
 		Timestamp:      r.Time,
 		Headers:        headers,
-		Opaque:         i,
+		Opaque:         d,
 	}
 }
 
 // outcome turns what librdkafka says of one record into what a caller tells apart.
-func (p *Publisher) outcome(err error) error {
+func outcome(err error) error {
 	if err == nil {
-		if p.reachable.CompareAndSwap(false, true) {
-			p.logger.Info("the Kafka brokers answer again")
-		}
 		return nil
 	}
 	var kafkaErr kafka.Error
@@ -279,10 +290,10 @@ func (p *Publisher) Close(ctx context.Context) (undelivered int) {
 
 	// In short steps, since Flush knows no context.
 	const step = 50 * time.Millisecond
-	for undelivered = p.producer.Flush(0); undelivered > 0 && ctx.Err() == nil; {
-		undelivered = p.producer.Flush(int(step.Milliseconds()))
+	for p.inFlight.Load() > 0 && ctx.Err() == nil {
+		p.producer.Flush(int(step.Milliseconds()))
 	}
-	if undelivered > 0 {
+	if undelivered = int(p.inFlight.Load()); undelivered > 0 {
 		// Each record given up gets its report, for the Publish that waits for it.
 		if err := p.producer.Purge(kafka.PurgeQueue | kafka.PurgeInFlight); err != nil {
 			p.logger.Warn("giving up undelivered events", "error", err)
@@ -297,25 +308,40 @@ func (p *Publisher) Close(ctx context.Context) (undelivered int) {
 	return undelivered
 }
 
-// watchEvents drains what concerns the producer as a whole. Errors here are not
-// about one record; librdkafka recovers from all but the fatal ones by itself.
+// watchEvents brings every delivery report to the call that waits for it, and
+// drains what concerns the producer as a whole.
 func (p *Publisher) watchEvents() {
 	for event := range p.producer.Events() {
-		err, ok := event.(kafka.Error)
-		switch {
-		case !ok:
-		case err.IsFatal():
-			select {
-			case p.fatal <- fmt.Errorf("%w: %w", ErrFatal, err):
-			default: // the first is the cause
+		switch e := event.(type) {
+		case *kafka.Message:
+			d := e.Opaque.(delivery)
+			err := outcome(e.TopicPartition.Error)
+			if err == nil && p.reachable.CompareAndSwap(false, true) {
+				p.logger.Info("the Kafka brokers answer again")
 			}
-		case err.Code() == kafka.ErrAllBrokersDown:
-			if p.reachable.CompareAndSwap(true, false) {
-				p.logger.Warn("no Kafka broker answers; events are refused until one does")
-			}
-		default:
-			p.logger.Debug("Kafka producer", "error", err)
+			d.reports <- report{d.index, err}
+			p.inFlight.Add(-1)
+		case kafka.Error:
+			p.watchError(e)
 		}
+	}
+}
+
+// watchError tells what a person must know. librdkafka recovers by itself from all
+// errors but the fatal ones, and each record has a report of its own.
+func (p *Publisher) watchError(err kafka.Error) {
+	switch {
+	case err.IsFatal():
+		select {
+		case p.fatal <- fmt.Errorf("%w: %w", ErrFatal, err):
+		default: // the first is the cause
+		}
+	case err.Code() == kafka.ErrAllBrokersDown:
+		if p.reachable.CompareAndSwap(true, false) {
+			p.logger.Warn("no Kafka broker answers; events are refused until one does")
+		}
+	default:
+		p.logger.Debug("Kafka producer", "error", err)
 	}
 }
 

@@ -153,7 +153,7 @@ func TestClose(t *testing.T) {
 	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Minute})
 	published := make(chan error)
 	go func() { published <- p.Publish(context.WithoutCancel(t.Context()), records(1))[0] }()
-	eventually(t, "the record is taken", func() bool { return p.producer.Len() > 0 })
+	eventually(t, "the record is taken", func() bool { return p.inFlight.Load() == 1 })
 
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()

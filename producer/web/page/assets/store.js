@@ -29,9 +29,14 @@
   const bookOf = (element) => element.closest("[data-book-id]");
   const titleOf = (book) => book.querySelector("h3").textContent;
 
+  // A confirmation has done its work after a while; a failure stays until the next
+  // purchase.
+  let clearing = 0;
   const say = (text, kind) => {
+    clearTimeout(clearing);
     status.dataset.kind = kind;
     status.textContent = text;
+    if (kind === "confirmed") clearing = setTimeout(() => say("", ""), 15_000);
   };
 
   // deliver returns null once the store has confirmed the event, else why it has

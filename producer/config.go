@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"example.com/bookstore/producer/web"
+)
+
+const description = `The bookstore's web store: shows the catalogue and writes what visitors do to Kafka.
+
+Settings come from flags, else from the environment, else from .env and deploy/stack.env
+of the working directory.
+
+Examples:
+
+  # the store at http://127.0.0.1:5001, with the local stack's Kafka
+  go run ./producer
+
+  # on another port, with other brokers, one log line a request
+  go run ./producer --addr=127.0.0.1:8000 --kafka-bootstrap-servers=kafka-1:9092,kafka-2:9092 --log-requests
+
+  # send an event
+  curl -i -d '{"event_type":"purchase","book_id":"middlemarch"}' -H 'Content-Type: application/json' http://127.0.0.1:5001/events
+
+SIGTERM or an interrupt ends the store once every request is answered and every event
+is with the brokers; a second one ends it at once.`
+
+// Config is every setting of the store. None is a secret.
+type Config struct {
+	Addr                  string        `name:"addr" env:"STORE_ADDR" default:"127.0.0.1:5001" placeholder:"HOST:PORT" help:"Address to listen on."`
+	KafkaBootstrapServers string        `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" placeholder:"HOST:PORT,..." help:"Kafka brokers to ask first."`
+	KafkaTopic            string        `env:"KAFKA_TOPIC" default:"bookstore_events" help:"Topic of the events. It must exist."`
+	DeliveryTimeout       time.Duration `env:"STORE_DELIVERY_TIMEOUT" default:"10s" help:"Longest wait for the brokers to acknowledge an event."`
+	QueueLimit            int           `env:"STORE_QUEUE_LIMIT" default:"100000" help:"Most events that wait for the brokers; beyond it the store answers 503."`
+	DrainDelay            time.Duration `env:"STORE_DRAIN_DELAY" default:"0s" help:"Time between /readyz turning 503 and the end of listening, for a load balancer to notice."`
+	DrainTimeout          time.Duration `env:"STORE_DRAIN_TIMEOUT" default:"15s" help:"Longest time for the last requests and events, once told to stop."`
+	LogLevel              slog.Level    `env:"STORE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	LogRequests           bool          `env:"STORE_LOG_REQUESTS" help:"Log one line for each request."`
+	PrintConfig           bool          `help:"Print the settings as JSON and exit."`
+}
+
+// Validate reports every setting with which the store could not work.
+func (c *Config) Validate() error {
+	var errs []error
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		errs = append(errs, fmt.Errorf("--addr: %w", err))
+	}
+	if c.KafkaBootstrapServers == "" {
+		errs = append(errs, errors.New("--kafka-bootstrap-servers: is empty"))
+	}
+	if c.KafkaTopic == "" {
+		errs = append(errs, errors.New("--kafka-topic: is empty"))
+	}
+	if c.DeliveryTimeout < 100*time.Millisecond || c.DeliveryTimeout > web.MaxDeliveryTimeout {
+		errs = append(errs, fmt.Errorf("--delivery-timeout: %v is not between 100ms and %v", c.DeliveryTimeout, web.MaxDeliveryTimeout))
+	}
+	if c.QueueLimit < 1 || c.QueueLimit > 10_000_000 {
+		errs = append(errs, fmt.Errorf("--queue-limit: %d is not between 1 and 10000000", c.QueueLimit))
+	}
+	if c.DrainDelay < 0 {
+		errs = append(errs, fmt.Errorf("--drain-delay: %v is negative", c.DrainDelay))
+	}
+	if c.DrainTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("--drain-timeout: %v is not positive", c.DrainTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+// String is the settings as --print-config shows them.
+func (c *Config) String() string {
+	text, err := json.MarshalIndent(map[string]any{
+		"addr":                    c.Addr,
+		"kafka_bootstrap_servers": c.KafkaBootstrapServers,
+		"kafka_topic":             c.KafkaTopic,
+		"delivery_timeout":        c.DeliveryTimeout.String(),
+		"queue_limit":             c.QueueLimit,
+		"drain_delay":             c.DrainDelay.String(),
+		"drain_timeout":           c.DrainTimeout.String(),
+		"log_level":               c.LogLevel.String(),
+		"log_requests":            c.LogRequests,
+	}, "", "  ")
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// parse reads the command line and the environment. --help ends the program.
+func parse(args []string) (*Config, error) {
+	cfg := new(Config)
+	parser, err := kong.New(cfg, kong.Name("producer"), kong.Description(description))
+	if err != nil {
+		return nil, err
+	}
+	_, err = parser.Parse(args)
+	return cfg, err
+}

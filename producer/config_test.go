@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// clearEnv keeps the settings of the machine that runs the tests out of them.
+func clearEnv(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{
+		"STORE_ADDR", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "STORE_DELIVERY_TIMEOUT", "STORE_QUEUE_LIMIT",
+		"STORE_DRAIN_DELAY", "STORE_DRAIN_TIMEOUT", "STORE_LOG_LEVEL", "STORE_LOG_REQUESTS",
+	} {
+		t.Setenv(name, "") // restores the variable when the test ends
+		os.Unsetenv(name)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	clearEnv(t)
+	cfg, err := parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Addr: "127.0.0.1:5001", KafkaBootstrapServers: "127.0.0.1:9092", KafkaTopic: "bookstore_events",
+		DeliveryTimeout: 10 * time.Second, QueueLimit: 100_000, DrainTimeout: 15 * time.Second,
+	}
+	if *cfg != want {
+		t.Errorf("got  %+v\nwant %+v", *cfg, want)
+	}
+}
+
+func TestFlagsWinOverEnvironment(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("STORE_ADDR", "127.0.0.1:1111")
+	t.Setenv("KAFKA_TOPIC", "from-environment")
+	cfg, err := parse([]string{"--addr=127.0.0.1:2222"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Addr != "127.0.0.1:2222" || cfg.KafkaTopic != "from-environment" {
+		t.Errorf("addr = %s, topic = %s", cfg.Addr, cfg.KafkaTopic)
+	}
+}
+
+func TestBadSettingsAreAllReported(t *testing.T) {
+	clearEnv(t)
+	_, err := parse([]string{
+		"--addr=nowhere", "--kafka-bootstrap-servers=", "--kafka-topic=", "--delivery-timeout=1h", "--queue-limit=0",
+		"--drain-delay=-1s", "--drain-timeout=0s",
+	})
+	for _, flag := range []string{
+		"--addr: ", "--kafka-bootstrap-servers: ", "--kafka-topic: ", "--delivery-timeout: ", "--queue-limit: ", "--drain-delay: ", "--drain-timeout: ",
+	} {
+		if err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("err = %v, want it to name %s", err, flag)
+		}
+	}
+}
+
+func TestPrintedConfigIsJSON(t *testing.T) {
+	clearEnv(t)
+	cfg, err := parse([]string{"--print-config"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var printed map[string]any
+	if err := json.Unmarshal([]byte(cfg.String()), &printed); err != nil {
+		t.Fatal(err)
+	}
+	if printed["addr"] != "127.0.0.1:5001" || printed["drain_timeout"] != "15s" {
+		t.Errorf("printed %v", printed)
+	}
+}

@@ -1,0 +1,107 @@
+// The bookstore's web store: it shows the catalogue, and writes what visitors do
+// to Kafka. To follow an event, read web/events.go and publisher/publisher.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"example.com/bookstore/producer/publisher"
+	"example.com/bookstore/producer/web"
+	"example.com/bookstore/schema/env"
+)
+
+func main() {
+	if err := env.Load(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	cfg, err := parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "reading the settings:", err)
+		os.Exit(1)
+	}
+	if cfg.PrintConfig {
+		fmt.Println(cfg)
+		return
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal has its usual effect
+	if err := run(ctx, cfg, logger); err != nil {
+		logger.Error(err.Error())
+		os.Exit(1)
+	}
+}
+
+// run is the store from its opening until ctx ends and everything that it has
+// taken is with the brokers.
+func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
+	logger.Debug("settings", "config", cfg)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listening on %s: another program has this port; stop it or choose another with --addr", cfg.Addr)
+	}
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", cfg.Addr, err)
+	}
+	defer listener.Close()
+
+	events, err := publisher.New(publisher.Config{
+		BootstrapServers: cfg.KafkaBootstrapServers,
+		Topic:            cfg.KafkaTopic,
+		DeliveryTimeout:  cfg.DeliveryTimeout,
+		QueueLimit:       cfg.QueueLimit,
+		Logger:           logger,
+	})
+	if err != nil {
+		return err
+	}
+	server, err := web.New(web.Config{Publisher: events, Logger: logger, LogRequests: cfg.LogRequests})
+	if err != nil {
+		return errors.Join(err, end(events, nil, cfg.DrainTimeout))
+	}
+
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	logger.Info("the store is open", "url", "http://"+listener.Addr().String())
+
+	select {
+	case err = <-served:
+		return errors.Join(err, end(events, nil, cfg.DrainTimeout))
+	case err = <-events.Fatal():
+		err = fmt.Errorf("publishing events: %w; start the store again", err)
+	case <-ctx.Done():
+		server.Drain()
+		select {
+		case <-time.After(cfg.DrainDelay):
+		case err = <-events.Fatal():
+		}
+	}
+	err = errors.Join(err, end(events, server, cfg.DrainTimeout), <-served)
+	logger.Debug("the store is closed")
+	return err
+}
+
+// end answers the last requests, if there is a server, and brings the last events
+// to the brokers, both within the time-out.
+func end(events *publisher.Publisher, server *web.Server, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	var errs []error
+	if server != nil {
+		errs = append(errs, server.Shutdown(ctx))
+	}
+	if n := events.Close(ctx); n > 0 {
+		errs = append(errs, fmt.Errorf("closing the publisher: the brokers have not acknowledged %d events within %v", n, timeout))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// opening is a log that tells the address at which the store has opened.
+type opening struct {
+	mu   sync.Mutex
+	text strings.Builder
+	url  chan string
+}
+
+var openURL = regexp.MustCompile(`the store is open.* url=(\S+)`)
+
+func newOpening() *opening { return &opening{url: make(chan string, 1)} }
+
+func (o *opening) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Write(p)
+	if match := openURL.FindSubmatch(p); match != nil {
+		o.url <- string(match[1])
+	}
+	return len(p), nil
+}
+
+func (o *opening) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func (o *opening) wait(t *testing.T) string {
+	t.Helper()
+	select {
+	case url := <-o.url:
+		return url
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the store has not opened:\n%s", o)
+		return ""
+	}
+}
+
+func testConfig() *Config {
+	return &Config{
+		Addr: "127.0.0.1:0", KafkaBootstrapServers: "127.0.0.1:1", KafkaTopic: "events", // port 1 answers nobody
+		DeliveryTimeout: time.Second, QueueLimit: 10, DrainTimeout: 10 * time.Second,
+	}
+}
+
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	answer, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(content)
+}
+
+func TestStoreOpensWithoutBrokers(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	log := newOpening()
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, testConfig(), slog.New(slog.NewTextHandler(log, nil))) }()
+	url := log.wait(t)
+
+	if status, _ := get(t, url+"/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz = %d, want 200", status)
+	}
+	if status, body := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "no broker answered") {
+		t.Errorf("/readyz = %d %s, want 503 and why", status, body)
+	}
+	answer, err := http.Post(url+"/events", "application/json", strings.NewReader(`{"event_type":"purchase","book_id":"dracula"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("an event without brokers was answered %d, want 503", answer.StatusCode)
+	}
+
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("run = %v, want nil after the context ended", err)
+	}
+	if _, err := net.DialTimeout("tcp", strings.TrimPrefix(url, "http://"), time.Second); err == nil {
+		t.Error("the store still listens")
+	}
+}
+
+func TestTakenPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cfg := testConfig()
+	cfg.Addr = l.Addr().String()
+	want := "listening on " + cfg.Addr + ": another program has this port; stop it or choose another with --addr"
+	if err := run(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestDrainDelayKeepsTheStoreOpen(t *testing.T) {
+	cfg := testConfig()
+	cfg.DrainDelay = 300 * time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	log := newOpening()
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, cfg, slog.New(slog.NewTextHandler(log, nil))) }()
+	url := log.wait(t)
+	cancel()
+	deadline := time.Now().Add(cfg.DrainDelay)
+	for stopping := false; !stopping; {
+		if time.Now().After(deadline) {
+			t.Fatal("/readyz has not told that the store is stopping")
+		}
+		_, body := get(t, url+"/readyz")
+		stopping = strings.Contains(body, "The store is stopping.")
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("run = %v", err)
+	}
+}
