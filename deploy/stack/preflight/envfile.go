@@ -32,7 +32,7 @@ func EnvFile(path, example string) (created bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("making %s: %w", path, err)
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }()
 	_, err = tmp.WriteString(filled)
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return false, fmt.Errorf("making %s: %w", path, err)

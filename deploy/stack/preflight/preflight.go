@@ -109,7 +109,7 @@ func enough(available, need uint64) error {
 func Ports(ctx context.Context, ports []service.Port) error {
 	for _, p := range ports {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Number))
-		listener, err := net.Listen("tcp", address)
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {
 			return fmt.Errorf("port %d is taken%s: end that, or set %s to a free port in .env",
 				p.Number, holder(ctx, p.Number), p.Variable)

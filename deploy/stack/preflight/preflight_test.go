@@ -97,7 +97,7 @@ func TestMemory(t *testing.T) {
 func TestPorts(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "0.0.0.0:0"} {
 		t.Run(address, func(t *testing.T) {
-			listener, err := net.Listen("tcp", address)
+			listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,6 +30,7 @@ type Process struct {
 // State tells whether the process that the pid file names is there.
 type State int
 
+// The states of a process.
 const (
 	Stopped State = iota // never started, or stopped by Stop
 	Running              // alive
@@ -76,7 +77,8 @@ func (p Process) Start(args, environ []string, dir string) (<-chan error, error)
 	}
 	defer log.Close()
 
-	cmd := exec.Command(args[0], args[1:]...)
+	// No context: it ends with Stop, not with what started it.
+	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...)
 	cmd.Env, cmd.Dir = environ, dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -149,7 +149,9 @@ func TestStopEndsTheGroupOfADeadLeader(t *testing.T) {
 	if err := syscall.Kill(st.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	<-exited
+	if err := <-exited; err == nil {
+		t.Error("a killed process ended without an error")
+	}
 	wantState(t, p, Dead)
 	if gone(child) {
 		t.Fatal("the child ended with its parent; this test shows nothing")

@@ -59,7 +59,9 @@ type Port struct {
 // Secret is a password that no log shows.
 type Secret string
 
-func (Secret) String() string   { return "[hidden]" }
+func (Secret) String() string { return "[hidden]" }
+
+// GoString hides it from %#v.
 func (Secret) GoString() string { return "[hidden]" }
 
 // Config is what the local stack takes from the environment. Kong reads it.

@@ -392,7 +392,7 @@ func TestIsolate(t *testing.T) {
 }
 
 func TestFreePorts(t *testing.T) {
-	next, err := freePorts()
+	next, err := FreePorts()
 	if err != nil {
 		t.Fatal(err)
 	}

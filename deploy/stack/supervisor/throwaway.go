@@ -54,7 +54,7 @@ func Isolate(dir, settingsFile string) (stackDir string, err error) {
 		"CASSANDRA_JOB_PASSWORD":   cryptorand.Text(),
 		"CASSANDRA_STORE_PASSWORD": cryptorand.Text(),
 	}
-	free, err := freePorts()
+	free, err := FreePorts()
 	if err != nil {
 		return "", err
 	}
@@ -81,10 +81,10 @@ func Isolate(dir, settingsFile string) (stackDir string, err error) {
 	return stackDir, nil
 }
 
-// freePorts returns a source of ports that nothing listens on, each given once. They
+// FreePorts returns a source of ports that nothing listens on, each given once. They
 // lie below the range from which systems take the ports of outgoing connections, so
 // that nobody is given one before its service listens on it.
-func freePorts() (next func() int, err error) {
+func FreePorts() (next func() int, err error) {
 	const first, count = 20000, 12000
 	start := rand.IntN(count)
 	var free []int
