@@ -16,7 +16,9 @@ func clearEnv(t *testing.T) {
 		"STORE_DRAIN_DELAY", "STORE_DRAIN_TIMEOUT", "STORE_LOG_LEVEL", "STORE_LOG_REQUESTS",
 	} {
 		t.Setenv(name, "") // restores the variable when the test ends
-		os.Unsetenv(name)
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -62,7 +62,11 @@ func read(t *testing.T, servers, name string) []*kafka.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer consumer.Close()
+	defer func() {
+		if err := consumer.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	var partitions kafka.TopicPartitions
 	for p := range int32(3) {
 		partitions = append(partitions, kafka.TopicPartition{Topic: &name, Partition: p, Offset: kafka.OffsetBeginning})
@@ -90,17 +94,22 @@ func read(t *testing.T, servers, name string) []*kafka.Message {
 func startStore(t *testing.T, servers, name string) (store *exec.Cmd, url string, log *opening) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "store")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the store: %v\n%s", err, out)
 	}
 	log = newOpening()
-	store = exec.Command(binary, "--addr=127.0.0.1:0", "--kafka-topic="+name)
+	store = exec.CommandContext(t.Context(), binary, "--addr=127.0.0.1:0", "--kafka-topic="+name)
 	store.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+servers)
 	store.Stderr = log
 	if err := store.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = store.Process.Kill() })
+	t.Cleanup(func() {
+		if store.ProcessState == nil { // the test has failed before the store's end
+			_ = store.Process.Kill()
+			_ = store.Wait()
+		}
+	})
 	return store, log.wait(t), log
 }
 

@@ -53,7 +53,7 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w", cfg.Addr, err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }() // for the early returns; Serve closes it itself
 
 	events, err := publisher.New(publisher.Config{
 		BootstrapServers: cfg.KafkaBootstrapServers,
@@ -67,7 +67,7 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	}
 	server, err := web.New(web.Config{Publisher: events, Logger: logger, LogRequests: cfg.LogRequests})
 	if err != nil {
-		return errors.Join(err, end(events, nil, cfg.DrainTimeout))
+		return errors.Join(err, end(ctx, events, nil, cfg.DrainTimeout))
 	}
 
 	served := make(chan error, 1)
@@ -76,7 +76,7 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 
 	select {
 	case err = <-served:
-		return errors.Join(err, end(events, nil, cfg.DrainTimeout))
+		return errors.Join(err, end(ctx, events, nil, cfg.DrainTimeout))
 	case err = <-events.Fatal():
 		err = fmt.Errorf("publishing events: %w; start the store again", err)
 	case <-ctx.Done():
@@ -86,15 +86,15 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 		case err = <-events.Fatal():
 		}
 	}
-	err = errors.Join(err, end(events, server, cfg.DrainTimeout), <-served)
+	err = errors.Join(err, end(ctx, events, server, cfg.DrainTimeout), <-served)
 	logger.Debug("the store is closed")
 	return err
 }
 
 // end answers the last requests, if there is a server, and brings the last events
-// to the brokers, both within the time-out.
-func end(events *publisher.Publisher, server *web.Server, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+// to the brokers, both within the time-out, though ctx has ended.
+func end(ctx context.Context, events *publisher.Publisher, server *web.Server, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	var errs []error
 	if server != nil {

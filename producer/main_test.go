@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -60,13 +61,22 @@ func testConfig() *Config {
 
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
-	answer, err := http.Get(url)
+	return request(t, http.MethodGet, url, "")
+}
+
+func request(t *testing.T, method, url, send string) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(send))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(answer.Body)
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(answer.Body)
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return answer.StatusCode, string(content)
@@ -85,30 +95,26 @@ func TestStoreOpensWithoutBrokers(t *testing.T) {
 	if status, body := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "no broker answered") {
 		t.Errorf("/readyz = %d %s, want 503 and why", status, body)
 	}
-	answer, err := http.Post(url+"/events", "application/json", strings.NewReader(`{"event_type":"purchase","book_id":"dracula"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("an event without brokers was answered %d, want 503", answer.StatusCode)
+	status, _ := request(t, http.MethodPost, url+"/events", `{"event_type":"purchase","book_id":"dracula"}`)
+	if status != http.StatusServiceUnavailable {
+		t.Errorf("an event without brokers was answered %d, want 503", status)
 	}
 
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("run = %v, want nil after the context ended", err)
 	}
-	if _, err := net.DialTimeout("tcp", strings.TrimPrefix(url, "http://"), time.Second); err == nil {
+	if _, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://")); err == nil {
 		t.Error("the store still listens")
 	}
 }
 
 func TestTakenPort(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { _ = l.Close() })
 	cfg := testConfig()
 	cfg.Addr = l.Addr().String()
 	want := "listening on " + cfg.Addr + ": another program has this port; stop it or choose another with --addr"

@@ -224,8 +224,8 @@ func (v *visitor) try(ctx context.Context, method, path string, body []byte, wan
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
 	content, err := io.ReadAll(answer.Body)
+	err = errors.Join(err, answer.Body.Close())
 	switch {
 	case err != nil:
 		return nil, err

@@ -185,7 +185,7 @@ func TestRefusedEvents(t *testing.T) {
 // The size of a body without Content-Length shows only while it is read.
 func TestBodyOfUnknownLengthIsLimited(t *testing.T) {
 	s := newServer(t, &fakePublisher{})
-	r, err := http.NewRequest(http.MethodPost, "/events", iotest.HalfReader(strings.NewReader(strings.Repeat(" ", 2<<20))))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/events", iotest.HalfReader(strings.NewReader(strings.Repeat(" ", 2<<20))))
 	if err != nil {
 		t.Fatal(err)
 	}

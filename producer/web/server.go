@@ -145,7 +145,7 @@ func (s *Server) recover() echo.MiddlewareFunc {
 func (s *Server) requestLog() echo.MiddlewareFunc {
 	return middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
 		HandleError: true, LogStatus: true, LogMethod: true, LogURIPath: true, LogLatency: true,
-		LogValuesFunc: func(c echo.Context, v middleware.RequestLoggerValues) error {
+		LogValuesFunc: func(_ echo.Context, v middleware.RequestLoggerValues) error {
 			s.logger.Info("request", "method", v.Method, "path", v.URIPath, "status", v.Status, "took", v.Latency)
 			return nil
 		},

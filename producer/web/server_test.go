@@ -78,7 +78,7 @@ func newServer(t *testing.T, p Publisher) *Server {
 
 // header is a list of names and values.
 func send(s http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(context.Background(), method, path, strings.NewReader(body))
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -171,28 +171,46 @@ func TestLogRequests(t *testing.T) {
 	}
 }
 
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// postTo sends an event over the network.
+func postTo(ctx context.Context, l net.Listener) (status int, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.Addr().String()+"/events",
+		strings.NewReader(`{"event_type":"purchase","book_id":"middlemarch"}`))
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	return answer.StatusCode, answer.Body.Close()
+}
+
 // Shutdown must answer the request that is under way, and take no further one.
 func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	p := &fakePublisher{publish: func() { close(arrived); <-release }}
 	s := newServer(t, p)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 
 	answered := make(chan int, 1)
 	go func() {
-		answer, err := http.Post("http://"+l.Addr().String()+"/events", "application/json",
-			strings.NewReader(`{"event_type":"purchase","book_id":"middlemarch"}`))
+		status, err := postTo(t.Context(), l)
 		if err != nil {
-			answered <- 0
-			return
+			t.Error(err)
 		}
-		answer.Body.Close()
-		answered <- answer.StatusCode
+		answered <- status
 	}()
 	<-arrived
 	ended := make(chan error, 1)
@@ -220,19 +238,12 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 func TestShutdownTimesOut(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	s := newServer(t, &fakePublisher{publish: func() { close(arrived); <-release }})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	cut := make(chan error, 1)
 	go func() {
-		answer, err := http.Post("http://"+l.Addr().String()+"/events", "application/json",
-			strings.NewReader(`{"event_type":"purchase","book_id":"middlemarch"}`))
-		if err == nil {
-			answer.Body.Close()
-		}
+		_, err := postTo(t.Context(), l)
 		cut <- err
 	}()
 	<-arrived
@@ -245,5 +256,7 @@ func TestShutdownTimesOut(t *testing.T) {
 		t.Error("the request was answered after the time-out")
 	}
 	close(release)
-	<-served
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v", err)
+	}
 }
