@@ -34,7 +34,7 @@ func TestBooks(t *testing.T) {
 					t.Errorf("%s is %q, want text without spaces around it", field, value)
 				}
 			}
-			// The youngest work here that is free in the EU and the USA is of 1914.
+			// Old enough for its copyright to have ended; the youngest is of 1914.
 			if b.Year < 1500 || b.Year > 1914 {
 				t.Errorf("year = %d, want one that is in the public domain", b.Year)
 			}

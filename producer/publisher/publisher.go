@@ -351,7 +351,7 @@ func (p *Publisher) watchLogs() {
 	for line := range p.producer.Logs() {
 		level := slog.LevelDebug
 		switch {
-		case slices.Contains([]string{"FAIL", "ERROR", "GETPID"}, line.Tag):
+		case slices.Contains([]string{"FAIL", "ERROR", "GETPID", "METADATAUPDATE"}, line.Tag):
 		case line.Level <= 3: // syslog's error and worse
 			level = slog.LevelError
 		case line.Level == 4:
