@@ -92,7 +92,7 @@ func (c Config) explain(err error) error {
 	case strings.Contains(text, "password are incorrect"), strings.Contains(text, "is not permitted to log in"):
 		return fmt.Errorf("connecting to Cassandra at %s as %s: %w", c.addresses(), c.User, ErrCredentials)
 	case strings.Contains(text, "Keyspace") && strings.Contains(text, "does not exist"):
-		return fmt.Errorf("connecting to Cassandra at %s: keyspace %s does not exist; `sparkjob setup` creates it", c.addresses(), c.Keyspace)
+		return fmt.Errorf("connecting to Cassandra at %s: keyspace %s does not exist: %w", c.addresses(), c.Keyspace, ErrNotSetUp)
 	}
 	return fmt.Errorf("connecting to Cassandra at %s: %s; is it running?", c.addresses(), strings.TrimPrefix(text, "gocql: "))
 }

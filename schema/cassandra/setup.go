@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -24,10 +25,10 @@ var Migrations embed.FS
 var templateFiles embed.FS
 
 // DDL takes no bound values, so the templates quote for themselves.
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
+var templateFuncs = template.FuncMap{
 	"literal": func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" },
 	"quote":   func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` },
-}).ParseFS(templateFiles, "*.cql.tmpl"))
+}
 
 // SetupConfig is what Setup needs beside a connection.
 type SetupConfig struct {
@@ -63,6 +64,79 @@ func Setup(ctx context.Context, c SetupConfig) error {
 	return nil
 }
 
+var (
+	//go:embed queries/migration_version.cql
+	migrationVersion string
+	//go:embed queries/roles.cql
+	roles string
+)
+
+// ErrNotSetUp says that the keyspace, a table or a role of the project is missing.
+var ErrNotSetUp = errors.New("not set up")
+
+// Check reports whether the keyspace that session uses has every migration. Its
+// error is ErrNotSetUp if not.
+func Check(ctx context.Context, session *gocql.Session) error {
+	latest, err := latestMigration()
+	if err != nil {
+		return err
+	}
+	var version int
+	var dirty bool
+	err = session.Query(migrationVersion).WithContext(ctx).Scan(&version, &dirty)
+	if err != nil && !errors.Is(err, gocql.ErrNotFound) {
+		return fmt.Errorf("reading the version of keyspace %s: %w", Keyspace, err)
+	}
+	if version < latest || dirty {
+		return fmt.Errorf("keyspace %s is at version %d, not %d: %w", Keyspace, version, latest, ErrNotSetUp)
+	}
+	return nil
+}
+
+// NeedsSetup asks, as the admin, whether Setup has something to make: on a new
+// cluster, or where the keyspace, a migration or a role is missing.
+func NeedsSetup(ctx context.Context, admin Config) (bool, error) {
+	admin.Keyspace = Keyspace
+	session, err := admin.Connect(ctx)
+	if errors.Is(err, ErrCredentials) {
+		initial := admin
+		initial.Keyspace, initial.User, initial.Password = "", defaultSuperuser, defaultSuperuser
+		if session, initialErr := initial.Connect(ctx); initialErr == nil {
+			session.Close()
+			return true, nil
+		}
+		return false, err
+	}
+	if errors.Is(err, ErrNotSetUp) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer session.Close()
+	if err := Check(ctx, session); errors.Is(err, ErrNotSetUp) {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	want := []string{JobUser, StoreUser}
+	have := session.Query(roles, want).WithContext(ctx).Iter()
+	defer have.Close()
+	return have.NumRows() < len(want), nil
+}
+
+func latestMigration() (int, error) {
+	entries, err := Migrations.ReadDir("migrations")
+	if err != nil {
+		return 0, err
+	}
+	number, _, _ := strings.Cut(entries[len(entries)-1].Name(), "_") // ReadDir sorts by name
+	return strconv.Atoi(number)
+}
+
+// defaultSuperuser is the role, and its password, that Cassandra starts with.
+const defaultSuperuser = "cassandra"
+
 // connectAdmin connects as the admin. On a new cluster it makes that role with
 // the superuser that Cassandra starts with, and locks the latter.
 func connectAdmin(ctx context.Context, admin Config) (*gocql.Session, error) {
@@ -89,7 +163,7 @@ func connectAdmin(ctx context.Context, admin Config) (*gocql.Session, error) {
 
 func makeAdmin(ctx context.Context, admin Config) error {
 	initial := admin
-	initial.User, initial.Password = "cassandra", "cassandra"
+	initial.User, initial.Password = defaultSuperuser, defaultSuperuser
 	session, err := initial.Connect(ctx)
 	if err != nil {
 		return err
@@ -98,18 +172,24 @@ func makeAdmin(ctx context.Context, admin Config) error {
 	return run(ctx, session, "superuser.cql.tmpl", admin)
 }
 
-// run executes the statements of one template. Errors carry no statement text,
-// which may hold a password.
+// run executes the statements of one template file. Errors carry no statement
+// text, which may hold a password.
 func run(ctx context.Context, session *gocql.Session, name string, data any) error {
-	var text strings.Builder
-	if err := templates.ExecuteTemplate(&text, name, data); err != nil {
+	text, err := templateFiles.ReadFile(name)
+	if err != nil {
 		return err
 	}
-	for statement := range strings.SplitSeq(text.String(), ";\n") {
-		if statement = strings.TrimSpace(statement); statement == "" {
-			continue
+	// Taken apart before values are filled in, since a password may hold anything.
+	for source := range strings.SplitSeq(strings.TrimSpace(string(text)), ";\n") {
+		statement, err := template.New(name).Funcs(templateFuncs).Parse(strings.TrimSuffix(source, ";"))
+		if err != nil {
+			return err
 		}
-		if err := session.Query(statement).WithContext(ctx).Exec(); err != nil {
+		var cql strings.Builder
+		if err := statement.Execute(&cql, data); err != nil {
+			return err
+		}
+		if err := session.Query(cql.String()).WithContext(ctx).Exec(); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,69 @@
+//go:build integration
+
+package topic_test
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/topic"
+)
+
+func TestEnsure(t *testing.T) {
+	admin, err := topic.NewAdmin(os.Getenv("KAFKA_BOOTSTRAP_SERVERS"), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	spec := topic.Spec{Name: "topic_test_" + schema.NewEventID(), Partitions: 3, ReplicationFactor: 1, Retention: time.Hour}
+	if _, err := admin.Partitions(t.Context(), spec.Name); !errors.Is(err, topic.ErrNotFound) {
+		t.Fatalf("Partitions of no topic: %v, want ErrNotFound", err)
+	}
+	// Looking up must not have created it, and several setups at once make one topic.
+	var created int
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() {
+			ok, err := admin.Ensure(t.Context(), spec)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+			}
+			if ok {
+				created++
+			}
+		})
+	}
+	group.Wait()
+	if created != 1 {
+		t.Errorf("%d calls say that they created the topic, want 1", created)
+	}
+	spec.Partitions = 5
+	if ok, err := admin.Ensure(t.Context(), spec); ok || err != nil {
+		t.Errorf("Ensure of an existing topic = %v, %v", ok, err)
+	}
+	if n, err := admin.Partitions(t.Context(), spec.Name); n != 3 || err != nil {
+		t.Errorf("Partitions = %d, %v; want 3", n, err)
+	}
+	spec.Name = "no name"
+	if _, err := admin.Ensure(t.Context(), spec); err == nil {
+		t.Error("Ensure took an impossible name")
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	admin, err := topic.NewAdmin("127.0.0.1:1", time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if _, err := admin.Partitions(t.Context(), "x"); !errors.Is(err, topic.ErrUnreachable) {
+		t.Errorf("Partitions without a broker: %v, want ErrUnreachable", err)
+	}
+}
