@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/sparkjob/driver"
+	"example.com/bookstore/sparkjob/job"
+	"example.com/bookstore/sparkjob/stream"
+	"example.com/bookstore/sparkjob/terminal"
+)
+
+type submitCommand struct {
+	settings `embed:""`
+}
+
+func (submitCommand) Help() string {
+	return `Examples:
+  sparkjob submit                        start, or go on watching what runs
+  sparkjob submit --trigger 5s           a micro-batch every five seconds
+  sparkjob submit --topic other_events   another topic, which must exist`
+}
+
+func (cmd submitCommand) Run(ctx context.Context) error {
+	c, err := cmd.driverConfig()
+	if err != nil {
+		return err
+	}
+	return driver.Submit(ctx, c, os.Stdout)
+}
+
+type setupCommand struct {
+	kafkaSettings     `embed:""`
+	cassandraSettings `embed:""`
+	adminSettings     `embed:""`
+}
+
+// Validate is called by kong after parsing.
+func (cmd setupCommand) Validate() error {
+	return errors.Join(cmd.kafkaSettings.Validate(), cmd.cassandraSettings.Validate(), cmd.adminSettings.Validate())
+}
+
+func (cmd setupCommand) Run(ctx context.Context) error {
+	c, err := settings{
+		kafkaSettings: cmd.kafkaSettings, cassandraSettings: cmd.cassandraSettings, adminSettings: cmd.adminSettings,
+	}.driverConfig()
+	if err != nil {
+		return err
+	}
+	return driver.Setup(ctx, c)
+}
+
+type configCommand struct {
+	settings `embed:""`
+}
+
+func (cmd configCommand) Run() error {
+	_, err := fmt.Print(cmd.settings)
+	return err
+}
+
+// onSession runs a command that asks the Spark Connect server.
+func onSession(ctx context.Context, s sparkSettings, do func(driver.Config, *stream.Session) error) error {
+	c, err := settings{sparkSettings: s}.driverConfig()
+	if err != nil {
+		return err
+	}
+	session, err := driver.Connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	return do(c, session)
+}
+
+type statusCommand struct {
+	sparkSettings `embed:""`
+
+	JSON bool `name:"json" help:"Print JSON, one query a line."`
+}
+
+func (cmd statusCommand) Run(ctx context.Context) error {
+	return onSession(ctx, cmd.sparkSettings, func(c driver.Config, session *stream.Session) error {
+		states, err := driver.Status(ctx, session)
+		if err != nil {
+			return err
+		}
+		if cmd.JSON {
+			err = printJSON(states)
+		} else {
+			fmt.Println(terminal.Status(states))
+		}
+		for _, state := range states {
+			if !state.Running {
+				err = errors.Join(err, fmt.Errorf("query %s does not run; `sparkjob submit` starts it", state.Name))
+			}
+		}
+		return err
+	})
+}
+
+type progressCommand struct {
+	sparkSettings `embed:""`
+
+	Query  string `arg:"" optional:"" help:"One query; by default all of the job."`
+	Recent bool   `help:"All micro-batches that Spark remembers, not only the latest."`
+}
+
+func (progressCommand) Help() string {
+	return `Examples:
+  sparkjob progress                          the latest micro-batch of each query
+  sparkjob progress events --recent          all that Spark remembers of one
+  sparkjob progress | jq .durationMs         where the time went`
+}
+
+func (cmd progressCommand) Run(ctx context.Context) error {
+	return onSession(ctx, cmd.sparkSettings, func(c driver.Config, session *stream.Session) error {
+		names := job.Names
+		if cmd.Query != "" {
+			names = []string{cmd.Query}
+		}
+		list, err := driver.Progress(ctx, session, cmd.Recent, names...)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			fmt.Println(string(p.Raw))
+		}
+		return nil
+	})
+}
+
+type stopCommand struct {
+	sparkSettings `embed:""`
+
+	Query []string `arg:"" optional:"" help:"Queries to stop; by default all of the job."`
+}
+
+func (cmd stopCommand) Run(ctx context.Context) error {
+	return onSession(ctx, cmd.sparkSettings, func(c driver.Config, session *stream.Session) error {
+		stopped, err := driver.Stop(ctx, session, c.StopTimeout, cmd.Query...)
+		for _, name := range stopped {
+			fmt.Printf("%s stopped\n", name)
+		}
+		if err == nil && len(stopped) == 0 {
+			fmt.Println("no query ran")
+		}
+		return err
+	})
+}
+
+type peekCommand struct {
+	cassandraSettings `embed:""`
+
+	Rejected bool     `help:"Show rejected_events instead of events."`
+	EventID  []string `name:"event-id" help:"Show these events only." placeholder:"UUID"`
+	Limit    int      `short:"n" default:"20" help:"Rows to show."`
+	Scan     int      `default:"100000" help:"Rows of the table to look through for the latest ones."`
+	JSON     bool     `name:"json" help:"Print JSON, one row a line."`
+}
+
+func (peekCommand) Help() string {
+	return `Times are in UTC. Examples:
+  sparkjob peek                    the latest events
+  sparkjob peek -n 5 --json        as JSON lines
+  sparkjob peek --event-id UUID    one event
+  sparkjob peek --rejected         what was rejected, and why`
+}
+
+func (cmd peekCommand) Run(ctx context.Context) error {
+	c, err := settings{cassandraSettings: cmd.cassandraSettings}.driverConfig()
+	if err != nil {
+		return err
+	}
+	session, err := c.Cassandra.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	if cmd.Rejected {
+		rows, err := cassandra.LatestRejected(ctx, session, cmd.Limit, cmd.Scan)
+		if err != nil {
+			return err
+		}
+		if cmd.JSON {
+			return printJSON(rows)
+		}
+		fmt.Println(terminal.Rejected(rows))
+		return nil
+	}
+	if len(cmd.EventID) == 0 {
+		rows, err := cassandra.LatestEvents(ctx, session, cmd.Limit, cmd.Scan)
+		if err != nil {
+			return err
+		}
+		return cmd.print(rows)
+	}
+	found, err := cassandra.FindEvents(ctx, session, cmd.EventID)
+	if err != nil {
+		return err
+	}
+	var rows []schema.Event
+	for _, id := range cmd.EventID {
+		event, ok := found[strings.ToLower(id)]
+		if !ok {
+			err = errors.Join(err, fmt.Errorf("event %s is not in %s.events", id, cassandra.Keyspace))
+			continue
+		}
+		rows = append(rows, event)
+	}
+	return errors.Join(cmd.print(rows), err)
+}
+
+func (cmd peekCommand) print(rows []schema.Event) error {
+	if cmd.JSON {
+		return printJSON(rows)
+	}
+	fmt.Println(terminal.Events(rows))
+	return nil
+}
+
+func printJSON[T any](rows []T) error {
+	out := json.NewEncoder(os.Stdout)
+	out.SetEscapeHTML(false)
+	for _, row := range rows {
+		if err := out.Encode(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}

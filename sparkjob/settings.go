@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/topic"
+	"example.com/bookstore/sparkjob/driver"
+	"example.com/bookstore/sparkjob/job"
+)
+
+// secret is a setting that never shows.
+type secret string
+
+func (s secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "(hidden)"
+}
+
+// settings of the program. Each command takes the parts that it needs.
+type settings struct {
+	sparkSettings     `embed:""`
+	kafkaSettings     `embed:""`
+	cassandraSettings `embed:""`
+	adminSettings     `embed:""`
+	jobSettings       `embed:""`
+}
+
+type sparkSettings struct {
+	Remote      string        `env:"SPARK_REMOTE" default:"sc://127.0.0.1:15002" group:"Spark:" help:"Spark Connect server (${env})."`
+	JobName     string        `env:"SPARK_JOB_NAME" default:"bookstore" group:"Spark:" help:"Name of the job: commands with the same name see the same queries (${env})."`
+	StopTimeout time.Duration `env:"SPARK_STOP_TIMEOUT" default:"20s" group:"Spark:" help:"How long the queries get to end (${env})."`
+}
+
+type kafkaSettings struct {
+	KafkaBootstrapServers  string `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" group:"Kafka:" help:"Brokers, host:port, comma separated (${env})."`
+	Topic                  string `env:"KAFKA_TOPIC" default:"bookstore_events" group:"Kafka:" help:"Topic of the events (${env})."`
+	Partitions             int    `env:"KAFKA_PARTITIONS" default:"6" group:"Kafka:" help:"Its partitions, if it is created (${env})."`
+	KafkaReplicationFactor int    `env:"KAFKA_REPLICATION_FACTOR" default:"1" group:"Kafka:" help:"Copies of each partition, if the topic is created (${env})."`
+	KafkaMinInsyncReplicas int    `env:"KAFKA_MIN_INSYNC_REPLICAS" default:"1" group:"Kafka:" help:"Copies that must have a record before it is acknowledged, if the topic is created (${env})."`
+}
+
+type cassandraSettings struct {
+	CassandraHosts       []string `env:"CASSANDRA_HOSTS" default:"127.0.0.1" group:"Cassandra:" help:"Contact points (${env})."`
+	CassandraPort        int      `env:"CASSANDRA_PORT" default:"9042" group:"Cassandra:" help:"Port of CQL (${env})."`
+	CassandraDatacenter  string   `env:"CASSANDRA_DATACENTER" default:"datacenter1" group:"Cassandra:" help:"Local datacenter (${env})."`
+	CassandraJobPassword secret   `env:"CASSANDRA_JOB_PASSWORD" group:"Cassandra:" help:"Password of the role bookstore_job (${env})."`
+}
+
+// adminSettings are what making tables and roles needs.
+type adminSettings struct {
+	CassandraReplicationFactor int    `env:"CASSANDRA_REPLICATION_FACTOR" default:"1" group:"Cassandra:" help:"Copies of each row, if the keyspace is created (${env})."`
+	CassandraAdminUser         string `env:"CASSANDRA_ADMIN_USER" default:"admin" group:"Cassandra:" help:"Superuser, created if absent (${env})."`
+	CassandraAdminPassword     secret `env:"CASSANDRA_ADMIN_PASSWORD" group:"Cassandra:" help:"Its password (${env})."`
+	CassandraStorePassword     secret `env:"CASSANDRA_STORE_PASSWORD" group:"Cassandra:" help:"Password of the role bookstore_store (${env})."`
+}
+
+// jobSettings are how the queries run, and where Spark finds what the driver may
+// know under another address.
+type jobSettings struct {
+	CheckpointLocation         string        `env:"CHECKPOINT_LOCATION" group:"Job:" help:"URL of the folder of the checkpoints as Spark sees it; by default one below STACK_DIR (${env})."`
+	Trigger                    time.Duration `env:"SPARK_TRIGGER" default:"0s" group:"Job:" help:"Time between micro-batches; 0s starts the next at once (${env})."`
+	MaxOffsetsPerTrigger       int           `env:"SPARK_MAX_OFFSETS_PER_TRIGGER" default:"50000" group:"Job:" help:"Records a micro-batch at the most (${env})."`
+	ShufflePartitions          int           `env:"SPARK_SHUFFLE_PARTITIONS" default:"2" group:"Job:" help:"Partitions of stateful queries, about the number of cores (${env})."`
+	SparkKafkaBootstrapServers string        `env:"SPARK_KAFKA_BOOTSTRAP_SERVERS" group:"Job:" help:"The brokers as Spark sees them; by default the same (${env})."`
+	SparkCassandraHosts        []string      `env:"SPARK_CASSANDRA_HOSTS" group:"Job:" help:"The contact points as Spark sees them; by default the same (${env})."`
+	SparkCassandraPort         int           `env:"SPARK_CASSANDRA_PORT" group:"Job:" help:"The port of CQL as Spark sees it; by default the same (${env})."`
+}
+
+// Validate is called by kong after parsing.
+func (s settings) Validate() error {
+	return errors.Join(s.kafkaSettings.Validate(), s.cassandraSettings.Validate(), s.adminSettings.Validate(), s.jobSettings.Validate())
+}
+
+func (s kafkaSettings) Validate() error {
+	return errors.Join(
+		atLeastOne("partitions", s.Partitions),
+		atLeastOne("kafka-replication-factor", s.KafkaReplicationFactor),
+		atLeastOne("kafka-min-insync-replicas", s.KafkaMinInsyncReplicas),
+	)
+}
+
+func (s cassandraSettings) Validate() error { return atLeastOne("cassandra-port", s.CassandraPort) }
+
+func (s adminSettings) Validate() error {
+	return atLeastOne("cassandra-replication-factor", s.CassandraReplicationFactor)
+}
+
+func (s jobSettings) Validate() error {
+	errs := []error{
+		atLeastOne("max-offsets-per-trigger", s.MaxOffsetsPerTrigger),
+		atLeastOne("shuffle-partitions", s.ShufflePartitions),
+	}
+	if s.Trigger < 0 {
+		errs = append(errs, errors.New("--trigger is negative"))
+	}
+	if s.CheckpointLocation != "" {
+		if u, err := url.Parse(s.CheckpointLocation); err != nil || u.Scheme == "" {
+			errs = append(errs, fmt.Errorf("--checkpoint-location is %q, not a URL such as file:///var/checkpoints", s.CheckpointLocation))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func atLeastOne(flag string, n int) error {
+	if n < 1 {
+		return fmt.Errorf("--%s is %d, not at least 1", flag, n)
+	}
+	return nil
+}
+
+// driverConfig fills in what follows from other settings.
+func (s settings) driverConfig() (driver.Config, error) {
+	checkpoints := s.CheckpointLocation
+	if checkpoints == "" {
+		stack := os.Getenv("STACK_DIR")
+		if stack == "" {
+			stack = ".stack"
+		}
+		folder, err := filepath.Abs(filepath.Join(stack, "data", "checkpoints"))
+		if err != nil {
+			return driver.Config{}, err
+		}
+		checkpoints = (&url.URL{Scheme: "file", Path: folder}).String()
+	}
+	db := cassandra.Config{
+		Hosts: s.CassandraHosts, Port: s.CassandraPort, Datacenter: s.CassandraDatacenter,
+		User: cassandra.JobUser, Password: string(s.CassandraJobPassword), Keyspace: cassandra.Keyspace,
+	}
+	sparkDB := db
+	if len(s.SparkCassandraHosts) > 0 {
+		sparkDB.Hosts = s.SparkCassandraHosts
+	}
+	if s.SparkCassandraPort != 0 {
+		sparkDB.Port = s.SparkCassandraPort
+	}
+	sparkKafka := s.SparkKafkaBootstrapServers
+	if sparkKafka == "" {
+		sparkKafka = s.KafkaBootstrapServers
+	}
+	return driver.Config{
+		Remote: s.Remote, JobName: s.JobName,
+		KafkaBootstrapServers: s.KafkaBootstrapServers,
+		Topic: topic.Spec{
+			Name: s.Topic, Partitions: s.Partitions,
+			ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
+		},
+		Cassandra: db,
+		AdminUser: s.CassandraAdminUser, AdminPassword: string(s.CassandraAdminPassword),
+		StorePassword: string(s.CassandraStorePassword), ReplicationFactor: s.CassandraReplicationFactor,
+		StopTimeout: s.StopTimeout,
+		Job: job.Config{
+			KafkaBootstrapServers: sparkKafka, Topic: s.Topic, Cassandra: sparkDB, CheckpointLocation: checkpoints,
+			MaxOffsetsPerTrigger: s.MaxOffsetsPerTrigger, Trigger: s.Trigger, ShufflePartitions: s.ShufflePartitions,
+		},
+	}, nil
+}
+
+// String lists the settings by their environment variables, secrets hidden.
+func (s settings) String() string {
+	var b strings.Builder
+	for _, field := range reflect.VisibleFields(reflect.TypeOf(s)) {
+		if field.Anonymous {
+			continue
+		}
+		value := reflect.ValueOf(s).FieldByIndex(field.Index).Interface()
+		if words, ok := value.([]string); ok {
+			value = strings.Join(words, ",")
+		}
+		fmt.Fprintf(&b, "%s=%v\n", field.Tag.Get("env"), value)
+	}
+	return b.String()
+}
