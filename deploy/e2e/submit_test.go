@@ -1,0 +1,381 @@
+//go:build integration
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/cassandra"
+)
+
+// post sends events to a store in arrays and returns the ids that it acknowledged.
+func post(t *testing.T, url string, count int) []string {
+	t.Helper()
+	var ids []string
+	for sent := 0; sent < count; {
+		size := min(100, count-sent)
+		var batch []map[string]any
+		for i := range size {
+			batch = append(batch, map[string]any{
+				"event_type": schema.EventTypes()[i%3], "book_id": "pride-and-prejudice", "user_id": fmt.Sprint("visitor-", i%7),
+			})
+		}
+		body, err := json.Marshal(batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.Post(url+"/events", "application/json", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct {
+			Results []struct {
+				EventID string `json:"event_id"`
+				Status  int    `json:"status"`
+			} `json:"results"`
+		}
+		err = json.NewDecoder(response.Body).Decode(&answer)
+		response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusAccepted {
+			t.Fatalf("POST /events: %s, %v", response.Status, err)
+		}
+		for _, result := range answer.Results {
+			ids = append(ids, result.EventID)
+		}
+		sent += size
+	}
+	return ids
+}
+
+func awaitStored(t *testing.T, ids []string) {
+	t.Helper()
+	session := openCassandra(t)
+	eventually(t, 60*time.Second, func() error {
+		found, err := cassandra.FindEvents(t.Context(), session, ids)
+		if err == nil && len(found) < len(ids) {
+			err = fmt.Errorf("%d of %d events are stored", len(found), len(ids))
+		}
+		return err
+	})
+}
+
+// recordsRead sums what a query says it has read since it started.
+func recordsRead(t *testing.T, p pipeline, query string) int {
+	t.Helper()
+	out, errOut, code := run(t, p.env, "sparkjob", "progress", query, "--recent")
+	if code != 0 {
+		t.Fatalf("sparkjob progress: exit code %d\n%s", code, errOut)
+	}
+	sum := 0
+	for line := range strings.Lines(out) {
+		var progress struct {
+			NumInputRows int `json:"numInputRows"`
+			Sources      []struct {
+				NumInputRows int `json:"numInputRows"`
+			} `json:"sources"`
+		}
+		if err := json.Unmarshal([]byte(line), &progress); err != nil {
+			t.Fatal(err)
+		}
+		for _, source := range progress.Sources {
+			sum += source.NumInputRows
+		}
+	}
+	return sum
+}
+
+func TestSubmitGoesOnFromItsCheckpoint(t *testing.T) {
+	p := newPipeline(t)
+	url, _ := p.store(t)
+
+	driver := p.submit(t)
+	awaitStored(t, post(t, url, 200))
+	awaitRead(t, p, 200) // a batch that is cut short is read again
+	if code := driver.end(t, syscall.SIGTERM); code != 0 {
+		t.Fatalf("after SIGTERM sparkjob submit ended with %d:\n%s", code, driver.output())
+	}
+	if _, errOut, code := run(t, p.env, "sparkjob", "status"); code != 1 {
+		t.Errorf("sparkjob status exits with %d while no query runs: %s", code, errOut)
+	}
+
+	meanwhile := post(t, url, 1000)
+
+	p.submit(t)
+	awaitStored(t, meanwhile)
+	// From the checkpoint: the second run reads what came meanwhile, once.
+	awaitRead(t, p, 1000)
+}
+
+// awaitRead waits until each query has read so many records since it started, and
+// fails if it reads more.
+func awaitRead(t *testing.T, p pipeline, want int) {
+	t.Helper()
+	for _, query := range []string{"events", "rejected_events"} {
+		eventually(t, 60*time.Second, func() error {
+			n := recordsRead(t, p, query)
+			if n > want {
+				t.Fatalf("query %s has read %d records since it started, more than %d", query, n, want)
+			}
+			if n < want {
+				return fmt.Errorf("query %s has read %d records since it started, want %d", query, n, want)
+			}
+			return nil
+		})
+	}
+}
+
+// A driver that was killed leaves its queries running; the next one takes them over.
+func TestSubmitTakesOverRunningQueries(t *testing.T) {
+	p := newPipeline(t)
+	url, _ := p.store(t)
+	p.submit(t).end(t, syscall.SIGKILL)
+	second := p.submit(t)
+	if n := strings.Count(second.output(), "runs already"); n != 2 {
+		t.Errorf("%d queries were taken over, want 2:\n%s", n, second.output())
+	}
+	awaitStored(t, post(t, url, 10))
+}
+
+func TestOtherTerminals(t *testing.T) {
+	p := newPipeline(t)
+	url, _ := p.store(t)
+	driver := p.submit(t)
+	awaitStored(t, post(t, url, 30))
+
+	out, errOut, code := run(t, p.env, "sparkjob", "status")
+	if code != 0 || strings.Count(out, "running") != 2 {
+		t.Errorf("sparkjob status: exit code %d\n%s%s", code, out, errOut)
+	}
+	for line := range strings.Lines(out) {
+		if width := len([]rune(strings.TrimRight(line, "\n"))); width > 80 {
+			t.Errorf("a line of sparkjob status has %d columns: %s", width, line)
+		}
+	}
+	awaitRead(t, p, 30)
+	if !strings.Contains(driver.output(), " records ") {
+		t.Errorf("sparkjob submit shows no progress:\n%s", driver.output())
+	}
+
+	// Another job's queries are not ours.
+	other := append(p.env, "SPARK_JOB_NAME=another job")
+	if _, _, code := run(t, other, "sparkjob", "status"); code != 1 {
+		t.Errorf("sparkjob status of another job exits with %d, want 1", code)
+	}
+
+	out, errOut, code = run(t, p.env, "sparkjob", "stop")
+	if code != 0 || out != "events stopped\nrejected_events stopped\n" {
+		t.Errorf("sparkjob stop: exit code %d\n%s%s", code, out, errOut)
+	}
+	if code := driver.wait(t, 30*time.Second); code != 0 {
+		t.Errorf("after its queries were stopped sparkjob submit ended with %d:\n%s", code, driver.output())
+	}
+	out, _, code = run(t, p.env, "sparkjob", "stop")
+	if code != 0 || out != "no query ran\n" {
+		t.Errorf("sparkjob stop, again: exit code %d\n%s", code, out)
+	}
+	_, errOut, code = run(t, p.env, "sparkjob", "progress")
+	if code != 1 || !strings.Contains(errOut, "query events does not run") {
+		t.Errorf("sparkjob progress without queries: exit code %d\n%s", code, errOut)
+	}
+}
+
+// Each mistake is one clear sentence on stderr and a non-zero exit, soon.
+func TestSubmitRefuses(t *testing.T) {
+	p := newPipeline(t)
+	for name, test := range map[string]struct {
+		env  []string
+		want []string
+	}{
+		"wrong topic":               {[]string{"KAFKA_TOPIC=no_such_topic"}, []string{`topic "no_such_topic"`, "does not exist", "KAFKA_TOPIC"}},
+		"impossible topic":          {[]string{"KAFKA_TOPIC=no such topic"}, []string{`topic "no such topic"`}},
+		"unreachable Connect":       {[]string{"SPARK_REMOTE=sc://127.0.0.1:1"}, []string{"127.0.0.1:1", "SPARK_REMOTE"}},
+		"unreachable Kafka":         {[]string{"KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1"}, []string{"127.0.0.1:1", "KAFKA_BOOTSTRAP_SERVERS"}},
+		"unreachable Cassandra":     {[]string{"CASSANDRA_PORT=1"}, []string{"Cassandra at 127.0.0.1:1"}},
+		"wrong Cassandra password":  {[]string{"CASSANDRA_JOB_PASSWORD=wrong"}, []string{"bookstore_job", "CASSANDRA_JOB_PASSWORD"}},
+		"no admin, wrong password":  {[]string{"CASSANDRA_JOB_PASSWORD=wrong", "CASSANDRA_ADMIN_PASSWORD="}, []string{"bookstore_job", "CASSANDRA_JOB_PASSWORD"}},
+		"unwritable checkpoint":     {[]string{"CHECKPOINT_LOCATION=file:///proc/no"}, []string{"query events"}},
+		"checkpoint that is no URL": {[]string{"CHECKPOINT_LOCATION=here"}, []string{"--checkpoint-location"}},
+		"malformed remote":          {[]string{"SPARK_REMOTE=http://127.0.0.1"}, []string{"connection string", "sc://"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			_, errOut, code := run(t, append(p.env, test.env...), "sparkjob", "submit")
+			if took := time.Since(began); took > 30*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if code == 0 {
+				t.Error("exit code 0")
+			}
+			for _, word := range test.want {
+				if !strings.Contains(errOut, word) {
+					t.Errorf("stderr lacks %q:\n%s", word, errOut)
+				}
+			}
+			if n := strings.Count(strings.TrimSpace(errOut), "\n"); n > 0 {
+				t.Errorf("stderr has %d lines:\n%s", n+1, errOut)
+			}
+			if _, _, code := run(t, p.env, "sparkjob", "status"); code == 0 {
+				t.Error("queries run all the same")
+			}
+		})
+	}
+	// The wrong password must not have become the right one.
+	openCassandra(t)
+}
+
+func TestSparkShowsApplicationAndQueries(t *testing.T) {
+	p := newPipeline(t)
+	url, _ := p.store(t)
+	p.submit(t)
+	awaitStored(t, post(t, url, 10))
+
+	var master struct {
+		Aliveworkers int
+		Activeapps   []struct{ ID, Name, State string }
+	}
+	if err := getJSON(t, "http://127.0.0.1:"+os.Getenv("SPARK_MASTER_UI_PORT")+"/json/", &master); err != nil {
+		t.Fatal(err)
+	}
+	if len(master.Activeapps) != 1 || master.Activeapps[0].State != "RUNNING" || master.Aliveworkers != 1 {
+		t.Fatalf("the Spark master lists %+v", master)
+	}
+	ui := "http://127.0.0.1:" + os.Getenv("SPARK_UI_PORT")
+	var executors []struct {
+		ID       string
+		IsActive bool
+	}
+	if err := getJSON(t, ui+"/api/v1/applications/"+master.Activeapps[0].ID+"/executors", &executors); err != nil {
+		t.Fatal(err)
+	}
+	active := 0
+	for _, executor := range executors {
+		if executor.ID != "driver" && executor.IsActive {
+			active++
+		}
+	}
+	if active == 0 {
+		t.Errorf("the application has no executor: %+v", executors)
+	}
+	page := get(t, ui+"/StreamingQuery/")
+	for _, query := range []string{"events", "rejected_events"} {
+		if !strings.Contains(page, query) {
+			t.Errorf("%s/StreamingQuery/ does not show query %s", ui, query)
+		}
+	}
+}
+
+// Passwords go to Spark with the queries; they must not come out of it again.
+func TestPasswordsAreNotShown(t *testing.T) {
+	p := newPipeline(t)
+	url, _ := p.store(t)
+	driver := p.submit(t)
+	awaitStored(t, post(t, url, 10))
+	progress, _, _ := run(t, p.env, "sparkjob", "progress")
+	config, _, _ := run(t, p.env, "sparkjob", "config")
+	ui := "http://127.0.0.1:" + os.Getenv("SPARK_UI_PORT")
+	shown := map[string]string{
+		"sparkjob submit": driver.output(), "sparkjob progress": progress, "sparkjob config": config,
+		"environment page": get(t, ui+"/environment/"), "SQL page": get(t, ui+"/SQL/"), "queries page": get(t, ui+"/StreamingQuery/"),
+	}
+	for execution := range 5 {
+		if page, err := tryGet(t.Context(), fmt.Sprintf("%s/SQL/execution/?id=%d", ui, execution)); err == nil {
+			shown[fmt.Sprint("SQL execution ", execution)] = page
+		}
+	}
+	logs, err := os.ReadDir(os.Getenv("STACK_DIR") + "/logs")
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("no logs of the engines: %v", err)
+	}
+	for _, entry := range logs {
+		text, err := os.ReadFile(os.Getenv("STACK_DIR") + "/logs/" + entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown["log "+entry.Name()] = string(text)
+	}
+	for _, name := range []string{"CASSANDRA_JOB_PASSWORD", "CASSANDRA_ADMIN_PASSWORD", "CASSANDRA_STORE_PASSWORD"} {
+		password := os.Getenv(name)
+		if password == "" {
+			t.Fatalf("%s is not set", name)
+		}
+		for where, text := range shown {
+			if strings.Contains(text, password) {
+				t.Errorf("%s shows %s", where, name)
+			}
+		}
+	}
+}
+
+// What peek shows is what was sent, in UTC.
+func TestPeek(t *testing.T) {
+	p := newPipeline(t)
+	url, _ := p.store(t)
+	p.submit(t)
+	at := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+	id := schema.NewEventID()
+	body := fmt.Sprintf(`{"event_id": %q, "event_type": "purchase", "event_time": %q, "user_id": "visitor-9", "book_id": "pride-and-prejudice"}`,
+		id, at.In(time.FixedZone("", 2*3600)).Format("2006-01-02T15:04:05.000Z07:00"))
+	response, err := http.Post(url+"/events", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusAccepted {
+		t.Fatalf("POST /events: %s", response.Status)
+	}
+	awaitStored(t, []string{id})
+	out, errOut, code := run(t, append(p.env, "TZ=America/New_York"), "sparkjob", "peek", "--event-id", id)
+	if code != 0 {
+		t.Fatalf("sparkjob peek: exit code %d\n%s", code, errOut)
+	}
+	for _, want := range []string{at.UTC().Format("2006-01-02 15:04:05.000"), "UTC", "purchase", "pride-and-prejudice", "visitor-9", id} {
+		if !strings.Contains(out, want) {
+			t.Errorf("sparkjob peek lacks %q:\n%s", want, out)
+		}
+	}
+	out, _, _ = run(t, p.env, "sparkjob", "peek", "--event-id", id, "--json")
+	if event, err := schema.Decode([]byte(out)); err != nil || !event.EventTime.Equal(at) {
+		t.Errorf("sparkjob peek --json: %v\n%s", err, out)
+	}
+	if _, errOut, code = run(t, p.env, "sparkjob", "peek", "--event-id", schema.NewEventID()); code != 1 {
+		t.Errorf("sparkjob peek of no event: exit code %d\n%s", code, errOut)
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	page, err := tryGet(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page
+}
+
+func tryGet(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return "", errors.New(response.Status)
+	}
+	var body bytes.Buffer
+	_, err = body.ReadFrom(response.Body)
+	return body.String(), err
+}
