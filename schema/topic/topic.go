@@ -45,6 +45,8 @@ func NewAdmin(bootstrapServers string, timeout time.Duration) (*Admin, error) {
 		// librdkafka logs each refused connection on stderr; the request that it
 		// makes fail says the same.
 		"log_level": 0,
+		// A caller that keeps asking soon notices that the brokers are back.
+		"reconnect.backoff.max.ms": 1000,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("creating a Kafka client for %s: %w", bootstrapServers, err)
