@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -23,7 +22,7 @@ func (b *Builder) cassandra() *Service {
 	s.Memory = 1400 << 20
 	s.Jars = b.jars("cassandra")
 	s.Folder = b.data("cassandra")
-	s.Start = 120 * time.Second
+	s.Start = 180 * time.Second
 	s.Drain = 30 * time.Second
 	s.Command = func() []string {
 		return []string{b.java(), "@" + filepath.Join(b.conf("cassandra"), "jvm.options"),
@@ -50,7 +49,10 @@ func cassandraAnswers(ctx context.Context, port int, password Secret) error {
 		return err
 	}
 	if _, err := cqlLogin(ctx, port, "cassandra", "cassandra"); err != nil {
-		return fmt.Errorf("%w (%w)", ErrLogin, err)
+		if ctx.Err() != nil { // it may just be slow
+			return err
+		}
+		return ErrLogin
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func (b *Builder) kafka() *Service {
 	s.Memory = 400 << 20
 	s.Jars = b.jars("kafka")
 	s.Folder = b.data("kafka")
-	s.Start = 60 * time.Second
+	s.Start = 120 * time.Second
 	s.Drain = 20 * time.Second
 	s.Command = func() []string { return append(b.kafkaJava(), "kafka.Kafka", b.kafkaProperties()) }
 	s.Environ = func() []string { return engineEnviron() }

@@ -75,7 +75,7 @@ func (b *Builder) spark(name string) *Service {
 	s := b.base(name)
 	s.Jars = b.jars("spark")
 	s.Folder = b.data("spark")
-	s.Start = 60 * time.Second
+	s.Start = 120 * time.Second
 	s.Drain = 20 * time.Second
 	s.Prepare = b.prepareSpark
 	s.Environ = func() []string {

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	gops "github.com/shirou/gopsutil/v4/process"
+
 	"example.com/bookstore/deploy/stack/process"
 	"example.com/bookstore/deploy/stack/service"
 )
@@ -300,6 +302,48 @@ func TestUpRestartsWhatIsBoundToTheMaster(t *testing.T) {
 	}
 	if err := s.Status(t.Context()); err != nil {
 		t.Errorf("status after up: %v", err)
+	}
+}
+
+// A killed worker leaves its executors, which nobody would know of after a new start.
+func TestUpEndsWhatADeadServiceLeft(t *testing.T) {
+	dir := t.TempDir()
+	s := newFakeStack(t, io.Discard, map[string]string{
+		service.Kafka: `sleep 60 & echo $! >` + filepath.Join(dir, "child") + `; touch "$READY"; wait`,
+	})
+	if err := s.Up(t.Context(), []string{service.Kafka}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "child"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc, err := s.find(service.Kafka)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := svc.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(st.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the service's end", func() bool { return states(t, s)[service.Kafka] == process.Dead })
+	if pgid, err := syscall.Getpgid(child); err != nil || pgid != st.PID {
+		t.Fatalf("group of the child = %d, %v; this test shows nothing", pgid, err)
+	}
+	if err := s.Up(t.Context(), []string{service.Kafka}); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := gops.NewProcess(int32(child)); err == nil {
+		if state, err := status.Status(); err == nil && !slices.Contains(state, gops.Zombie) {
+			t.Errorf("the child of the killed process is still there: %s", state)
+		}
 	}
 }
 

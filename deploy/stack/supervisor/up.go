@@ -20,9 +20,9 @@ import (
 var Engines = []string{service.Kafka, service.Cassandra, service.SparkMaster, service.SparkWorker, service.SparkConnect}
 
 const (
-	attempt      = 3 * time.Second  // for one request of a probe
+	attempt      = 5 * time.Second  // for one request of a probe
 	wedged       = 30 * time.Second // for a process that runs already to answer
-	loginRefused = 15 * time.Second // for a fresh Cassandra to make its first role
+	loginRefused = 20 * time.Second // for a fresh Cassandra, once it answers, to make its first role
 )
 
 // Up starts what is not running of the named services and what they need, and
@@ -163,6 +163,10 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service) error {
 			if err := svc.Prepare(ctx); err != nil {
 				return err
 			}
+			// What a run that died left behind, such as a worker's executors.
+			if err := svc.Stop(ctx, 0); err != nil {
+				return err
+			}
 			exited, err := svc.Process.Start(svc.Command(), svc.Environ(), svc.Folder)
 			if err != nil {
 				return err
@@ -296,6 +300,7 @@ func (s *Stack) setup(ctx context.Context) error {
 // when the time is over. A nil channel is of a process that another command started.
 func waitAnswer(ctx context.Context, svc *service.Service, exited <-chan error, within time.Duration) error {
 	began := time.Now()
+	var refused time.Time // when a login was refused first
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -305,8 +310,13 @@ func waitAnswer(ctx context.Context, svc *service.Service, exited <-chan error, 
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, service.ErrLogin) && time.Since(began) > loginRefused {
-			return err
+		if errors.Is(err, service.ErrLogin) {
+			if refused.IsZero() {
+				refused = time.Now()
+			}
+			if time.Since(refused) > loginRefused {
+				return err
+			}
 		}
 		if time.Since(began) > within {
 			return fmt.Errorf("no answer within %s: %w", within, err)
