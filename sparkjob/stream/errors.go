@@ -50,11 +50,12 @@ type ServerError struct {
 	kind error // the sentinel, if any
 }
 
+// Error returns the first line of the message: what follows are plans and stacks.
 func (e *ServerError) Error() string {
 	if e.kind != nil {
-		return e.kind.Error() + ": " + e.Message
+		return e.kind.Error() + ": " + firstLine(e.Message)
 	}
-	return e.Message
+	return firstLine(e.Message)
 }
 
 // Unwrap gives the sentinel error that the answer stands for, if there is one.
@@ -74,7 +75,16 @@ type QueryException struct {
 	StackTrace string
 }
 
-func (e *QueryException) Error() string { return e.Message }
+// Error returns the first line of the message, without Spark's name for the
+// exception.
+func (e *QueryException) Error() string {
+	return strings.TrimPrefix(firstLine(e.Message), "org.apache.spark.sql.streaming.StreamingQueryException: ")
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return strings.TrimSpace(line)
+}
 
 // translate turns what gRPC returned into this package's errors. An ended
 // context comes first: it is the caller's own doing, and the server's words

@@ -30,12 +30,12 @@ type proxy struct {
 func newProxy(t *testing.T) *proxy {
 	t.Helper()
 	target, _, _ := strings.Cut(strings.TrimPrefix(os.Getenv("SPARK_REMOTE"), "sc://"), "/")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &proxy{listener: listener, target: target}
-	p.wg.Go(p.accept)
+	p.wg.Go(func() { p.accept(t.Context()) })
 	t.Cleanup(func() {
 		p.kill()
 		p.wg.Wait()
@@ -43,13 +43,13 @@ func newProxy(t *testing.T) *proxy {
 	return p
 }
 
-func (p *proxy) accept() {
+func (p *proxy) accept(ctx context.Context) {
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		server, err := new(net.Dialer).DialContext(ctx, "tcp", p.target)
 		p.mu.Lock()
 		if err != nil || p.dead {
 			_ = client.Close()
@@ -132,7 +132,7 @@ func TestServerDiesDuringACall(t *testing.T) {
 			q := must(keeper.WriteStream(rate(t, keeper)).Format("noop").QueryName("running").Start(t.Context()))(t)
 			p := newProxy(t)
 			s := must(stream.Connect(t.Context(), p.remote(id), stream.WithRetry(budget), stream.WithStartupWatch(time.Minute)))(t)
-			t.Cleanup(func() { _ = s.Close() })
+			t.Cleanup(s.Close)
 			done := make(chan error, 1)
 			go func() { done <- call(t.Context(), s, s.Attach(q.ID(), q.RunID())) }()
 			select {
@@ -164,7 +164,7 @@ func TestBrokenConnectionIsMadeAgain(t *testing.T) {
 	q := must(keeper.WriteStream(rate(t, keeper)).Format("noop").Start(t.Context()))(t)
 	p := newProxy(t)
 	s := must(stream.Connect(t.Context(), p.remote(id)))(t)
-	t.Cleanup(func() { _ = s.Close() })
+	t.Cleanup(s.Close)
 	attached := s.Attach(q.ID(), q.RunID())
 	done := make(chan error, 1)
 	go func() {
@@ -208,9 +208,7 @@ func TestExpiredSessionIsReported(t *testing.T) {
 	}
 	for range 110 {
 		other := must(stream.Connect(ctx, remote))(t)
-		if err := other.Close(); err != nil {
-			t.Fatal(err)
-		}
+		other.Close()
 	}
 	calls := map[string]func() error{
 		"Status":           func() error { _, err := q.Status(ctx); return err },
@@ -223,9 +221,7 @@ func TestExpiredSessionIsReported(t *testing.T) {
 			t.Errorf("%s: %v, want ErrSessionExpired", label, err)
 		}
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.Close()
 	// The same ids, and the query goes on from its checkpoint.
 	again := connectAs(t, id)
 	if err := os.WriteFile(in+"/2", []byte("b"), 0o644); err != nil {

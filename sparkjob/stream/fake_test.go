@@ -212,7 +212,7 @@ func queryAnswer(kind string, result any) any {
 func progressAnswer(batches ...int64) any {
 	texts := []string{}
 	for _, batch := range batches {
-		text, _ := json.Marshal(object{"runId": testRunID, "batchId": batch, "timestamp": time.UnixMilli(batch * 1000).UTC()})
+		text, _ := json.Marshal(object{"runId": testRunID, "batchId": batch, "timestamp": time.UnixMilli(batch * 1000).UTC(), "durationMs": object{"addBatch": 1}})
 		texts = append(texts, string(text))
 	}
 	return queryAnswer("recent_progress", object{"recent_progress_json": texts})
@@ -228,7 +228,9 @@ func connectFake(t *testing.T, opts ...Option) (*Session, *fakeServer) {
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
 		server.Stop()
-		<-served
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 	})
 	opts = append([]Option{
 		WithRetry(2 * time.Second), WithPollInterval(5 * time.Millisecond),
@@ -238,7 +240,7 @@ func connectFake(t *testing.T, opts ...Option) (*Session, *fakeServer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() }) // some tests have closed it
+	t.Cleanup(s.Close)
 	f.mu.Lock()
 	f.calls = nil
 	f.mu.Unlock()

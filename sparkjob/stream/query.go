@@ -79,8 +79,8 @@ func (q *Query) Status(ctx context.Context) (*Status, error) {
 	return &s, nil
 }
 
-// LastProgress returns the progress of the last micro-batch, or nil before the
-// first is done.
+// LastProgress returns the progress of the last micro-batch, or an idle one
+// after it, or nil before the first is done.
 func (q *Query) LastProgress(ctx context.Context) (*Progress, error) {
 	all, err := q.progress(ctx, queryCommand{LastProgress: true})
 	if err != nil || len(all) == 0 {
@@ -89,7 +89,8 @@ func (q *Query) LastProgress(ctx context.Context) (*Progress, error) {
 	return all[len(all)-1], nil
 }
 
-// RecentProgress returns the progress of the last micro-batches, oldest first.
+// RecentProgress returns the progress of the last micro-batches, and idle ones,
+// oldest first.
 // The server keeps 100 (spark.sql.streaming.numRecentProgressUpdates).
 func (q *Query) RecentProgress(ctx context.Context) ([]*Progress, error) {
 	return q.progress(ctx, queryCommand{RecentProgress: true})
@@ -112,8 +113,8 @@ func (q *Query) progress(ctx context.Context, c queryCommand) ([]*Progress, erro
 }
 
 // Progress iterates over the query's progress, one element a micro-batch, each
-// exactly once and in order. It begins with what the server has kept and goes
-// on, polling, until the query ends or the loop is left. The last pair is
+// exactly once and in order, without idle ones. It begins with what the server
+// has kept and goes on, polling, until the query ends or the loop is left. The last pair is
 // (nil, error) if the query failed, with its [*QueryException], if the server
 // did, or if ctx ended. Batches are missed only if more than the server keeps
 // are done between two polls.
@@ -133,7 +134,7 @@ func (q *Query) Progress(ctx context.Context) iter.Seq2[*Progress, error] {
 				return
 			}
 			for _, p := range fresh {
-				if !yield(p, nil) {
+				if !p.Idle() && !yield(p, nil) {
 					return
 				}
 			}
@@ -161,8 +162,9 @@ func (c *progressCursor) next(ctx context.Context, q *Query) ([]*Progress, error
 		return nil, err
 	}
 	fresh := []*Progress{newest}
-	// The list is a hundred times as long, so it is only asked for when needed.
-	if c.last == nil || newest.BatchID != c.last.BatchID+1 {
+	// The list is a hundred times as long, so it is only asked for where a batch
+	// may have been missed.
+	if c.last == nil || c.last.Idle() || newest.Idle() || newest.BatchID != c.last.BatchID+1 {
 		recent, err := q.RecentProgress(ctx)
 		if err != nil {
 			return nil, err

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/apache/spark-connect-go/spark/sql"
@@ -172,8 +171,9 @@ func TestStartCancelledStopsTheQuery(t *testing.T) {
 		looked <- struct{}{}
 		return queryAnswer("status", object{"status_message": "Initializing sources", "is_active": true})
 	})
+	df := frame(t, s)
 	err := cancelling(t, looked, func(ctx context.Context) error {
-		_, err := s.WriteStream(frame(t, s)).Format("noop").Start(ctx)
+		_, err := s.WriteStream(df).Format("noop").Start(ctx)
 		return err
 	})
 	if !errors.Is(err, context.Canceled) || f.count("stop") != 1 {
@@ -183,7 +183,7 @@ func TestStartCancelledStopsTheQuery(t *testing.T) {
 
 func TestCancelledCallsEndAtTheServerToo(t *testing.T) {
 	s, f := connectFake(t)
-	q := s.Attach(testID, testRunID)
+	q, df := s.Attach(testID, testRunID), frame(t, s)
 	arrived := make(chan struct{}, 10)
 	gone := make(chan struct{}, 10)
 	hang := func(c call) any {
@@ -199,7 +199,7 @@ func TestCancelledCallsEndAtTheServerToo(t *testing.T) {
 		"stop":                  q.Stop,
 		"explain":               func(ctx context.Context) error { _, err := q.Explain(ctx, true); return err },
 		"sql_command":           func(ctx context.Context) error { _, err := s.SQL(ctx, "SELECT 1"); return err },
-		"create_dataframe_view": func(ctx context.Context) error { return s.CreateTempView(ctx, frame(t, s), "v") },
+		"create_dataframe_view": func(ctx context.Context) error { return s.CreateTempView(ctx, df, "v") },
 	}
 	noLeak(t, func() {
 		for kind, run := range calls {
@@ -237,7 +237,7 @@ func TestAwaitTermination(t *testing.T) {
 	ctx := t.Context()
 	q := s.Attach(testID, testRunID)
 	polls := 0
-	f.on("await_termination", func(c call) any {
+	f.on("await_termination", func(call) any {
 		polls++
 		return queryAnswer("await_termination", object{"terminated": polls == 3})
 	})
@@ -359,7 +359,10 @@ func TestProgressIteratorEndsWithAnError(t *testing.T) {
 	if err := last(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want DeadlineExceeded", err)
 	}
-	for range q.Progress(t.Context()) {
+	for _, err := range q.Progress(t.Context()) {
+		if err != nil {
+			t.Error(err)
+		}
 		break // and leaving the loop is no error
 	}
 }
@@ -396,7 +399,7 @@ func TestProgressFields(t *testing.T) {
 				StartOffset: []byte(`{"events": {"0": 10, "1": 20}}`), EndOffset: []byte(`{"events": {"0": 20, "1": 40}}`), LatestOffset: []byte(`{"events": {"0": 25, "1": 40}}`),
 				NumInputRows: 30, InputRowsPerSecond: 24.5, ProcessedRowsPerSecond: 25.5, Metrics: map[string]string{"maxOffsetsBehindLatest": "5"},
 			},
-			{Description: "RateStreamV2", StartOffset: []byte("null"), EndOffset: []byte("3"), NumInputRows: 4},
+			{Description: "RateStreamV2", StartOffset: []byte("null"), EndOffset: []byte("3"), LatestOffset: []byte(`"not JSON"`), NumInputRows: 4},
 		},
 		Sink:            SinkProgress{Description: "ConsoleTable", NumOutputRows: -1, Metrics: map[string]string{}},
 		ObservedMetrics: map[string]json.RawMessage{"quality": []byte(`{"rows": 30}`)},
@@ -456,7 +459,7 @@ func TestAwaitAnyTerminationNamesTheFailedQuery(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.on("await_any_termination", func(call) any { return st.Err() })
-	f.on("exception", func(c call) any {
+	f.on("exception", func(call) any {
 		return queryAnswer("exception", object{"exception_message": "why, at length"})
 	})
 	ended, err := s.Streams().AwaitAnyTermination(t.Context(), time.Second)
@@ -465,32 +468,70 @@ func TestAwaitAnyTerminationNamesTheFailedQuery(t *testing.T) {
 		t.Errorf("%v, %+v", ended, err)
 	}
 	// Where its exception cannot be had, the server's words have to do.
-	f.on("exception", func(c call) any { return status.Error(codes.Internal, "Streaming query x is not found") })
+	f.on("exception", func(call) any { return status.Error(codes.Internal, "Streaming query x is not found") })
 	if _, err := s.Streams().AwaitAnyTermination(t.Context(), time.Second); !errors.As(err, &failure) || failure.Message != text {
 		t.Errorf("%+v", err)
 	}
 }
 
-func TestListenerTellsOfIdleQueries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, f := connectFake(t, WithPollInterval(time.Second))
-		f.on("active", func(call) any {
-			return object{"streaming_query_manager_command_result": object{"active": object{"active_queries": []any{
-				object{"id": object{"id": testID, "run_id": testRunID}, "name": "q"},
-			}}}}
-		})
-		f.on("last_progress", func(call) any { return progressAnswer(0) })
-		f.on("recent_progress", func(call) any { return progressAnswer(0) })
-		ctx, cancel := context.WithTimeout(t.Context(), 35*time.Second)
-		defer cancel()
-		var idle, progress int
-		err := s.Streams().Listen(ctx, Listener{
-			OnIdle:     func(*Query, time.Time) { idle++ },
-			OnProgress: func(*Query, *Progress) { progress++ },
-		})
-		if !errors.Is(err, context.DeadlineExceeded) || idle != 3 || progress != 1 {
-			t.Errorf("%v, idle %d times, progress %d times, want DeadlineExceeded, 3, 1", err, idle, progress)
-		}
-		_ = s.Close()
+// idleAnswer is a batch and then idle reports, which carry the next batch's id.
+func idleAnswer(reports int) any {
+	texts := []string{fmt.Sprintf(`{"runId":%q,"batchId":0,"timestamp":"2024-01-01T00:00:00Z","durationMs":{"addBatch":1}}`, testRunID)}
+	for i := 1; i < reports; i++ {
+		texts = append(texts, fmt.Sprintf(`{"runId":%q,"batchId":1,"timestamp":"2024-01-01T00:00:%d0Z","durationMs":{"latestOffset":1}}`, testRunID, i))
+	}
+	return queryAnswer("recent_progress", object{"recent_progress_json": texts})
+}
+
+func TestIdleQueries(t *testing.T) {
+	s, f := connectFake(t)
+	looks := 0
+	f.on("active", func(call) any {
+		return object{"streaming_query_manager_command_result": object{"active": object{"active_queries": []any{
+			object{"id": object{"id": testID, "run_id": testRunID}, "name": "q"},
+		}}}}
 	})
+	f.on("status", func(call) any {
+		looks++
+		return queryAnswer("status", object{"is_active": looks < 5})
+	})
+	f.on("last_progress", func(call) any { return idleAnswer(min(looks, 4)) })
+	f.on("recent_progress", func(call) any { return idleAnswer(min(looks, 4)) })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var events []string
+	err := s.Streams().Listen(ctx, Listener{
+		OnStarted:  func(q *Query) { events = append(events, q.Name()) },
+		OnIdle:     func(_ *Query, at time.Time) { events = append(events, "idle "+at.Format("05")) },
+		OnProgress: func(_ *Query, p *Progress) { events = append(events, fmt.Sprint("batch ", p.BatchID)) },
+		OnTerminated: func(*Query, *QueryException) {
+			events = append(events, "ended")
+			cancel()
+		},
+	})
+	if want := []string{"q", "batch 0", "idle 10", "idle 20", "idle 30", "ended"}; !errors.Is(err, context.Canceled) || !slices.Equal(events, want) {
+		t.Errorf("%v, %q, want context.Canceled, %q", err, events, want)
+	}
+
+	looks = 0
+	var batches []int64
+	for p, err := range s.Attach(testID, testRunID).Progress(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		batches = append(batches, p.BatchID)
+	}
+	if !slices.Equal(batches, []int64{0}) {
+		t.Errorf("the iterator gives batches %v, want 0 only", batches)
+	}
+}
+
+func TestErrorsAreOneLine(t *testing.T) {
+	failure := &QueryException{Message: "org.apache.spark.sql.streaming.StreamingQueryException: no such topic\n=== Streaming Query ===\nand more"}
+	answer := &ServerError{Message: "[TABLE_OR_VIEW_NOT_FOUND] no table;\n'Project [*]", kind: ErrSessionExpired}
+	for err, want := range map[error]string{failure: "no such topic", answer: "spark session expired: [TABLE_OR_VIEW_NOT_FOUND] no table;"} {
+		if got := err.Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }

@@ -144,10 +144,10 @@ func (s *Session) open(ctx context.Context) error {
 	if s.conn, err = grpc.NewClient(s.remote.address, append(dial, s.options.dial...)...); err != nil {
 		return err
 	}
-	if err := s.join(ctx); err != nil {
-		return errors.Join(err, s.conn.Close())
+	if err = s.join(ctx); err != nil {
+		s.Close()
 	}
-	return nil
+	return err
 }
 
 // join makes spark-connect-go's session and the first calls to the server.
@@ -230,12 +230,10 @@ func (s *Session) SparkSession() sql.SparkSession { return s.spark }
 
 // Close closes the connection. The session and its queries go on at the
 // server: stop the queries first if they are to end, or connect again with the
-// same user id and session id to find them.
-func (s *Session) Close() error {
-	if err := s.conn.Close(); err != nil {
-		return fmt.Errorf("closing the connection to Spark at %s: %w", s.remote.address, err)
-	}
-	return nil
+// same user id and session id to find them. Calls that wait end with
+// [net.ErrClosed].
+func (s *Session) Close() {
+	_ = s.conn.Close() // its only error is that it was closed before
 }
 
 // Version asks the server for its Spark version, such as 3.5.7. As it is the

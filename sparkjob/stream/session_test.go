@@ -122,7 +122,7 @@ func TestParseRemote(t *testing.T) {
 }
 
 func TestConnectToNobody(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,9 +310,19 @@ func TestExpiredSession(t *testing.T) {
 }
 
 func TestClosedSession(t *testing.T) {
-	s, _ := connectFake(t)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+	s, f := connectFake(t)
+	waiting := make(chan struct{})
+	f.on("process_all_available", func(c call) any {
+		close(waiting)
+		<-c.ctx.Done()
+		return c.ctx.Err()
+	})
+	done := make(chan error, 1)
+	go func() { done <- s.Attach(testID, testRunID).ProcessAllAvailable(t.Context()) }()
+	<-waiting
+	s.Close()
+	if err := <-done; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the waiting call: %v, want net.ErrClosed", err)
 	}
 	if _, err := s.Version(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v, want net.ErrClosed", err)
