@@ -238,7 +238,7 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	if err := main.Sweep(ctx); err != nil {
 		return err
 	}
-	dir, err := supervisor.Isolate(main.Dir(), settingsFile)
+	dir, err := supervisor.Isolate(ctx, main.Dir(), settingsFile)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func newProgram(t *testing.T) *program {
 	}
 	p.environ = append(os.Environ(), "STACK_DIR="+p.dir,
 		"CASSANDRA_ADMIN_PASSWORD=a", "CASSANDRA_JOB_PASSWORD=b", "CASSANDRA_STORE_PASSWORD=c")
-	free, err := supervisor.FreePorts()
+	free, err := supervisor.FreePorts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,9 +60,9 @@ type record struct {
 const startTolerance = 3 * time.Second
 
 // Start runs the command in the given folder, in a session of its own, with no input.
-// The channel gets the result of the process once it ends, as long as this program
-// lives to see it.
-func (p Process) Start(args, environ []string, dir string) (<-chan error, error) {
+// It goes on when the context ends; Stop ends it. The channel gets its result once it
+// ends, as long as this program lives to see it.
+func (p Process) Start(ctx context.Context, args, environ []string, dir string) (<-chan error, error) {
 	for _, file := range []string{p.PIDFile, p.LogFile} {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return nil, fmt.Errorf("starting %s: %w", p.Name, err)
@@ -77,8 +77,7 @@ func (p Process) Start(args, environ []string, dir string) (<-chan error, error)
 	}
 	defer log.Close()
 
-	// No context: it ends with Stop, not with what started it.
-	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...)
 	cmd.Env, cmd.Dir = environ, dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -31,7 +31,7 @@ func newProcess(t *testing.T) Process {
 
 func start(t *testing.T, p Process, script string) <-chan error {
 	t.Helper()
-	exited, err := p.Start([]string{"/bin/sh", "-c", script}, os.Environ(), t.TempDir())
+	exited, err := p.Start(t.Context(), []string{"/bin/sh", "-c", script}, os.Environ(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -165,7 +165,7 @@ func TestMasterAnswers(t *testing.T) {
 }
 
 func TestNothingListens(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -409,7 +409,7 @@ func TestIsolate(t *testing.T) {
 		"A_OTHER": "elsewhere:2", "A_HOSTS": "elsewhere", "C_PORT": "9093", "A_TOPIC": "mine"} {
 		t.Setenv(name, value)
 	}
-	stackDir, err := Isolate(filepath.Join(dir, ".stack"), settings)
+	stackDir, err := Isolate(t.Context(), filepath.Join(dir, ".stack"), settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,12 +436,12 @@ func TestIsolate(t *testing.T) {
 }
 
 func TestFreePorts(t *testing.T) {
-	next, err := FreePorts()
+	next, err := FreePorts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(next())))
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(next())))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -514,7 +514,7 @@ func TestDownEndsWhatAKilledExecLeft(t *testing.T) {
 	}
 	defer unlock()
 	orphan := process.Process{Name: "kafka", PIDFile: filepath.Join(left, "run", "kafka.pid"), LogFile: filepath.Join(left, "logs", "kafka.log")}
-	exited, err := orphan.Start([]string{"sleep", "60"}, os.Environ(), s.builder.Dir)
+	exited, err := orphan.Start(t.Context(), []string{"sleep", "60"}, os.Environ(), s.builder.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}

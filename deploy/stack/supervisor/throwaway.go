@@ -32,7 +32,7 @@ var assignment = regexp.MustCompile(`(?m)^([A-Z][A-Z0-9_]*)=(.*)$`)
 // beside all others: free ports, the addresses that follow from them, passwords and a
 // folder of its own below dir. The settings file gives the names. What else the
 // environment sets, such as a version or a size, stays.
-func Isolate(dir, settingsFile string) (stackDir string, err error) {
+func Isolate(ctx context.Context, dir, settingsFile string) (stackDir string, err error) {
 	settings, err := os.ReadFile(settingsFile)
 	if err != nil {
 		return "", fmt.Errorf("preparing a throwaway stack: %w", err)
@@ -54,7 +54,7 @@ func Isolate(dir, settingsFile string) (stackDir string, err error) {
 		"CASSANDRA_JOB_PASSWORD":   cryptorand.Text(),
 		"CASSANDRA_STORE_PASSWORD": cryptorand.Text(),
 	}
-	free, err := FreePorts()
+	free, err := FreePorts(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -84,13 +84,13 @@ func Isolate(dir, settingsFile string) (stackDir string, err error) {
 // FreePorts returns a source of ports that nothing listens on, each given once. They
 // lie below the range from which systems take the ports of outgoing connections, so
 // that nobody is given one before its service listens on it.
-func FreePorts() (next func() int, err error) {
+func FreePorts(ctx context.Context) (next func() int, err error) {
 	const first, count = 20000, 12000
 	start := rand.IntN(count)
 	var free []int
 	for i := 0; i < count && len(free) < 50; i++ {
 		port := first + (start+i)%count
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			continue
 		}
@@ -113,6 +113,9 @@ func FreePorts() (next func() int, err error) {
 // the stack. It returns the command's exit code; the error tells what is wrong with the
 // stack. After a failure, the logs are kept in keepLogs.
 func (s *Stack) Exec(ctx context.Context, names []string, setup bool, args []string, keepLogs string) (code int, err error) {
+	if _, err := exec.LookPath(args[0]); err != nil { // before anything is started for it
+		return 1, errors.Join(fmt.Errorf("running %s: %w", args[0], err), os.RemoveAll(s.builder.Dir))
+	}
 	unlock, ok, err := tryLock(filepath.Join(s.builder.Dir, ownerLock))
 	if err != nil {
 		return 1, err
@@ -162,14 +165,15 @@ func (s *Stack) keep(folder string) error {
 // run runs the command with our input and output, passes signals on to it, and returns
 // its exit code. The context's end is a signal that came before.
 func run(ctx context.Context, args []string) (int, error) {
-	if ctx.Err() != nil {
-		return 1, context.Cause(ctx)
-	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	if ctx.Err() != nil {
+		return 1, context.Cause(ctx)
+	}
 
-	cmd := exec.Command(args[0], args[1:]...)
+	// No context: a signal is passed on, and the command ends as it likes.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return 1, fmt.Errorf("running %s: %w", args[0], err)

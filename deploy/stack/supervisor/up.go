@@ -167,7 +167,7 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service) error {
 			if err := svc.Stop(ctx, 0); err != nil {
 				return err
 			}
-			exited, err := svc.Process.Start(svc.Command(), svc.Environ(), svc.Folder)
+			exited, err := svc.Process.Start(ctx, svc.Command(), svc.Environ(), svc.Folder)
 			if err != nil {
 				return err
 			}
