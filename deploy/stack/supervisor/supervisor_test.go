@@ -480,6 +480,35 @@ func TestExec(t *testing.T) {
 	}
 }
 
+func TestForget(t *testing.T) {
+	dir := t.TempDir()
+	for i, name := range []string{"exec-c", "exec-a", "exec-b", "other"} { // from oldest to newest
+		folder := filepath.Join(dir, name)
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now().Add(time.Duration(i-10) * time.Hour)
+		if err := os.Chtimes(folder, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := forget(filepath.Join(dir, "exec-*"), 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range got {
+		got[i] = filepath.Base(got[i])
+	}
+	if want := []string{"exec-a", "exec-b", "other"}; !slices.Equal(got, want) {
+		t.Errorf("left = %q, want %q", got, want)
+	}
+}
+
 func TestExecPassesSignalsOn(t *testing.T) {
 	s := newFakeStack(t, io.Discard, nil)
 	started := filepath.Join(t.TempDir(), "started")

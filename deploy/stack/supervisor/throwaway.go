@@ -12,9 +12,11 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	cryptorand "crypto/rand"
 
@@ -23,6 +25,7 @@ import (
 
 const (
 	throwawayPrefix = "exec-"
+	keptLogs        = 5            // failures of exec whose logs are kept
 	ownerLock       = "owner.lock" // held as long as the command of the throwaway stack lives
 )
 
@@ -159,6 +162,27 @@ func (s *Stack) keep(folder string) error {
 		return fmt.Errorf("keeping the logs: %w", err)
 	}
 	s.say("the logs of the throwaway stack are in %s", relative(folder))
+	return forget(filepath.Join(filepath.Dir(folder), throwawayPrefix+"*"), keptLogs)
+}
+
+// forget deletes all but the newest n of the folders that the pattern matches.
+func forget(pattern string, n int) error {
+	folders, err := filepath.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	made := map[string]time.Time{}
+	for _, folder := range folders {
+		if info, err := os.Stat(folder); err == nil {
+			made[folder] = info.ModTime()
+		}
+	}
+	slices.SortFunc(folders, func(a, b string) int { return made[b].Compare(made[a]) })
+	for _, folder := range folders[min(n, len(folders)):] {
+		if err := os.RemoveAll(folder); err != nil {
+			return fmt.Errorf("deleting old logs: %w", err)
+		}
+	}
 	return nil
 }
 
