@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/apache/spark-connect-go/spark/sql/functions"
 	"github.com/apache/spark-connect-go/spark/sql/types"
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 )
 
 // These tests need a Spark Connect server that shares this machine's files, and
@@ -697,6 +699,39 @@ func TestCancelledContextsReturnAtOnce(t *testing.T) {
 		}
 	}
 	eventually(t, "the goroutines of cancelled calls to end", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+func TestCancelledStartStopsTheQuery(t *testing.T) {
+	t.Parallel()
+	id := uuid.NewString()
+	watcher := connectAs(t, id)
+	// The first call of Start starts the query, the second looks at it.
+	var calls atomic.Int32
+	counting := func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		calls.Add(1)
+		return open(ctx, desc, cc, method, opts...)
+	}
+	s := connectAs(t, id, stream.WithStartupWatch(time.Minute), stream.WithDialOptions(grpc.WithChainStreamInterceptor(counting)))
+	text := must(s.ReadStream().Text(t.Context(), folder(t, map[string]string{"1": "a"})))(t)
+	sleeping := must(text.SelectExpr(t.Context(), "java_method('java.lang.Thread', 'sleep', 60000L)"))(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.WriteStream(sleeping).Format("noop").QueryName("sleeping").Start(ctx)
+		done <- err
+	}()
+	eventually(t, "the query to be watched", func() bool { return calls.Load() > 1 })
+	q := must(watcher.Streams().Active(t.Context()))(t)[0]
+	cancelled := time.Now()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Start returned %v, want context.Canceled", err)
+	}
+	if took := time.Since(cancelled); took > 200*time.Millisecond {
+		t.Errorf("Start returned %v after it was cancelled", took)
+	}
+	eventually(t, "the query to end", func() bool { return !must(q.IsActive(t.Context()))(t) })
 }
 
 func TestListener(t *testing.T) {

@@ -52,9 +52,11 @@ type Status struct {
 	IsActive bool
 }
 
-// waiting tells whether the query has looked at its source and waits.
-func (s *Status) waiting() bool {
-	return strings.HasPrefix(s.Message, "Waiting for ")
+// underWay tells whether the query has done its first step and lives: it waits
+// for data or its next trigger, or in continuous mode, it commits. It may be
+// under way and not say so.
+func (s *Status) underWay() bool {
+	return strings.HasPrefix(s.Message, "Waiting for ") || strings.HasPrefix(s.Message, "Committing epoch ")
 }
 
 // IsActive tells whether the query runs.
@@ -114,10 +116,10 @@ func (q *Query) progress(ctx context.Context, c queryCommand) ([]*Progress, erro
 
 // Progress iterates over the query's progress, one element a micro-batch, each
 // exactly once and in order, without idle ones. It begins with what the server
-// has kept and goes on, polling, until the query ends or the loop is left. The last pair is
-// (nil, error) if the query failed, with its [*QueryException], if the server
-// did, or if ctx ended. Batches are missed only if more than the server keeps
-// are done between two polls.
+// has kept and goes on, polling, until the query ends or the loop is left. The
+// last pair is (nil, error) if the query failed, with its [*QueryException], if
+// the server did, or if ctx ended. Batches are missed only if more than the
+// server keeps are done between two polls. A continuous query reports none.
 func (q *Query) Progress(ctx context.Context) iter.Seq2[*Progress, error] {
 	return func(yield func(*Progress, error) bool) {
 		var c progressCursor

@@ -91,22 +91,26 @@ func (r *Reader) JSON(ctx context.Context, path string) (sql.DataFrame, error) {
 	return r.Format("json").Load(ctx, path)
 }
 
-// CSV is the same for CSV files.
+// CSV returns a streaming DataFrame of the CSV files that appear in the
+// directory path.
 func (r *Reader) CSV(ctx context.Context, path string) (sql.DataFrame, error) {
 	return r.Format("csv").Load(ctx, path)
 }
 
-// Text is the same for text files: one column, value, with one line a row.
+// Text returns a streaming DataFrame of the text files that appear in the
+// directory path: one column, value, with one line a row.
 func (r *Reader) Text(ctx context.Context, path string) (sql.DataFrame, error) {
 	return r.Format("text").Load(ctx, path)
 }
 
-// Parquet is the same for Parquet files.
+// Parquet returns a streaming DataFrame of the Parquet files that appear in the
+// directory path.
 func (r *Reader) Parquet(ctx context.Context, path string) (sql.DataFrame, error) {
 	return r.Format("parquet").Load(ctx, path)
 }
 
-// ORC is the same for ORC files.
+// ORC returns a streaming DataFrame of the ORC files that appear in the
+// directory path.
 func (r *Reader) ORC(ctx context.Context, path string) (sql.DataFrame, error) {
 	return r.Format("orc").Load(ctx, path)
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -295,7 +296,9 @@ func TestExpiredSession(t *testing.T) {
 	f.mu.Lock()
 	clear(f.config) // what a session that takes another's place looks like
 	f.mu.Unlock()
+	df := frame(t, s)
 	calls := map[string]func() error{
+		"start":  func() error { _, err := s.WriteStream(df).Format("noop").Start(ctx); return err },
 		"status": func() error { _, err := q.Status(ctx); return err },
 		"sql":    func() error { _, err := s.SQL(ctx, "SELECT * FROM v"); return err },
 		"active": func() error { _, err := s.Streams().Active(ctx); return err },
@@ -368,4 +371,43 @@ func TestTranslate(t *testing.T) {
 	if got := translate(t.Context(), nil); got != nil {
 		t.Errorf("no error became %v", got)
 	}
+}
+
+// For the race detector: one session and one query, used by several goroutines.
+func TestConcurrentUse(t *testing.T) {
+	s, f := connectFake(t)
+	f.on("last_progress", func(call) any { return progressAnswer(0) })
+	ctx := t.Context()
+	q := s.Attach(testID, testRunID)
+	listening, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.Streams().Listen(listening, Listener{}); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	var users sync.WaitGroup
+	for range 8 {
+		users.Go(func() {
+			df, err := s.ReadStream().Format("rate").Load(ctx)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, call := range []func() error{
+				func() error { _, err := s.WriteStream(df).Format("noop").Start(ctx); return err },
+				func() error { return s.CreateTempView(ctx, df, "v") },
+				func() error { _, err := q.LastProgress(ctx); return err },
+				func() error { _, err := s.Streams().Active(ctx); return err },
+				func() error { _, err := df.Schema(ctx); return err },
+			} {
+				if err := call(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	users.Wait()
+	stop()
+	wg.Wait()
 }

@@ -56,7 +56,8 @@ func Once() Trigger { return Trigger{kind: once} }
 func AvailableNow() Trigger { return Trigger{kind: availableNow} }
 
 // Continuous processes each row as it comes, without micro-batches, and writes
-// a checkpoint at each interval. Few sources, sinks and operations can do it.
+// a checkpoint at each interval. Few sources, sinks and operations can do it, and
+// the query reports no progress.
 func Continuous(checkpointInterval time.Duration) Trigger {
 	return Trigger{kind: continuous, interval: checkpointInterval}
 }
@@ -206,7 +207,12 @@ func (w *Writer) startWatched(ctx context.Context, c startCommand) (*Query, erro
 		return nil, err
 	}
 
-	var err error
+	// A session in the place of an expired one would run the query, but this
+	// Session would not own up to it.
+	err := w.session.checkAlive(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if c.Input, err = relationOf(ctx, w.df); err != nil {
 		return nil, err
 	}
@@ -273,16 +279,20 @@ func (q *Query) settled(ctx context.Context) (bool, error) {
 	if !status.IsActive {
 		return true, q.failure(ctx)
 	}
-	if status.waiting() {
+	if status.underWay() {
 		return true, nil
 	}
 	p, err := q.LastProgress(ctx)
 	return p != nil, err
 }
 
+// abandonTime is for telling the server to stop a query, not for the query to
+// end: whoever ended the context does not want to wait.
+const abandonTime = 150 * time.Millisecond
+
 // abandon stops a query that nobody will get a handle to.
 func (q *Query) abandon(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTime)
 	defer cancel()
 	_ = q.Stop(ctx) // the caller's context has ended, which is what is reported
 }
