@@ -245,6 +245,12 @@ func TestReadTable(t *testing.T) {
 	must(s.SQL(t.Context(), "INSERT INTO "+table+" VALUES (1), (2)"))(t)
 	df := must(s.ReadStream().Table(t.Context(), table))(t)
 	equal(t, "rows", rows(t, s, "SELECT * FROM "+drain(t, s, df)), []string{"1", "2"})
+
+	if err := s.CreateTempView(t.Context(), df, "streaming_view"); err != nil {
+		t.Fatal(err)
+	}
+	df = must(s.ReadStream().Table(t.Context(), "streaming_view"))(t)
+	equal(t, "rows of the view", rows(t, s, "SELECT * FROM "+drain(t, s, df)), []string{"1", "2"})
 }
 
 func TestReaderMistakesOfTheServer(t *testing.T) {

@@ -225,7 +225,8 @@ func (s *Session) Address() string { return s.remote.address }
 
 // SparkSession returns spark-connect-go's session on the same connection and
 // the same server-side session, for everything that is not streaming: tables,
-// configuration, batch queries. Do not close it.
+// configuration, batch queries. Its calls, and those of a DataFrame, are repeated
+// as this package's are, but return spark-connect-go's own errors.
 func (s *Session) SparkSession() sql.SparkSession { return s.spark }
 
 // Close closes the connection. The session and its queries go on at the
