@@ -13,6 +13,7 @@ import (
 	"github.com/golang-migrate/migrate/v4"
 	migratecassandra "github.com/golang-migrate/migrate/v4/database/cassandra"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"golang.org/x/crypto/bcrypt"
 )
 
 // Migrations are ordered CQL files. Each is safe to run again, since CQL has no
@@ -24,8 +25,14 @@ var Migrations embed.FS
 //go:embed *.cql.tmpl
 var templateFiles embed.FS
 
-// DDL takes no bound values, so the templates quote for themselves.
+// DDL takes no bound values, so the templates quote for themselves. A password
+// leaves this process only as its hash: Cassandra keeps the text of statements in
+// system.prepared_statements and in logs.
 var templateFuncs = template.FuncMap{
+	"hash": func(password string) (string, error) {
+		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+		return "'" + string(hash) + "'", err
+	},
 	"literal": func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" },
 	"quote":   func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` },
 }
@@ -172,14 +179,13 @@ func makeAdmin(ctx context.Context, admin Config) error {
 	return run(ctx, session, "superuser.cql.tmpl", admin)
 }
 
-// run executes the statements of one template file. Errors carry no statement
-// text, which may hold a password.
+// run executes the statements of one template file.
 func run(ctx context.Context, session *gocql.Session, name string, data any) error {
 	text, err := templateFiles.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	// Taken apart before values are filled in, since a password may hold anything.
+	// Taken apart before values are filled in, which may hold anything.
 	for source := range strings.SplitSeq(strings.TrimSpace(string(text)), ";\n") {
 		statement, err := template.New(name).Funcs(templateFuncs).Parse(strings.TrimSuffix(source, ";"))
 		if err != nil {
