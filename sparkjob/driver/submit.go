@@ -25,60 +25,129 @@ const (
 
 // Submit runs the job until ctx ends, and then stops its queries. It starts those
 // that do not run, and goes on watching those that do, such as after a driver was
-// killed. A query that fails is started again from its checkpoint. What happens is
+// killed. A query that fails is started again from its checkpoint, and all of them
+// are when the server has lost the session or was started anew. What happens is
 // written to out, a line an event.
 //
 // It returns nil if the queries ended because ctx did or because somebody stopped
 // them, and otherwise why they could not go on.
 func Submit(ctx context.Context, c Config, out io.Writer) error {
 	if err := Check(ctx, c); err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
-	session, err := Connect(ctx, c)
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
+	w := &watcher{config: c, out: out}
+	for started := false; ; {
+		err := w.session(ctx, func() { started = true; pause.Reset() })
+		if !started || !lost(err) || ctx.Err() != nil {
+			return err
+		}
+		wait := pause.NextBackOff()
+		w.printf("Spark has gone away, asking again in %.1f s: %s", wait.Seconds(), firstLine(err.Error()))
+		if !sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// lost reports whether err says that the session's queries are out of reach.
+func lost(err error) bool {
+	return errors.Is(err, stream.ErrSessionExpired) || errors.Is(err, stream.ErrUnreachable)
+}
+
+// unlessEnded returns err, or nil if ctx has ended: being told to end is no failure.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// watcher is one run of Submit.
+type watcher struct {
+	config Config
+
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (w *watcher) printf(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fmt.Fprintf(w.out, format+"\n", args...)
+}
+
+// session joins the job's session on the server, sees that every query runs, calls
+// started and watches them. Unless the session is lost, no query is left running
+// when it returns.
+func (w *watcher) session(ctx context.Context, started func()) (err error) {
+	session, err := Connect(ctx, w.config)
 	if err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
 	defer session.Close()
 	version, err := session.Version(ctx)
 	if err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
-	if err := job.Prepare(ctx, session, c.Job); err != nil {
-		return err
+	if err := job.Prepare(ctx, session, w.config.Job); err != nil {
+		return unlessEnded(ctx, err)
 	}
-	w := &watcher{config: c, session: session, out: out}
-	w.printf("Spark %s at %s, session %s", version, session.Address(), session.ID())
-
 	running, err := active(ctx, session)
 	if err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
+	w.printf("Spark %s at %s, session %s", version, session.Address(), session.ID())
+
+	runs := make([]*run, len(job.Names))
+	for i, name := range job.Names {
+		runs[i] = &run{watcher: w, session: session, name: name, query: running[name]}
+	}
+	defer func() {
+		err = unlessEnded(ctx, err)
+		if !lost(err) {
+			err = errors.Join(err, w.stop(runs))
+		}
+	}()
 	// Side by side, since the first micro-batch of each waits for Spark to load
 	// classes. Every query is seen running before any is left to itself.
-	queries := make([]*stream.Query, len(job.Names))
 	starting, startCtx := errgroup.WithContext(ctx)
-	for i, name := range job.Names {
-		starting.Go(func() (err error) {
-			queries[i], err = w.begin(startCtx, name, running[name])
-			return err
-		})
+	for _, r := range runs {
+		starting.Go(func() error { return r.begin(startCtx) })
 	}
 	if err := starting.Wait(); err != nil {
-		for _, query := range queries {
-			if query != nil {
-				err = errors.Join(err, w.stop(query))
-			}
-		}
 		return err
 	}
+	started()
 	w.printf("Checkpoints are below %s", w.config.Job.Checkpoint(""))
 	w.printf("Ctrl-C stops the queries; the next submit goes on from their checkpoints")
 
-	group, groupCtx := errgroup.WithContext(ctx)
-	for i, name := range job.Names {
-		group.Go(func() error { return w.watch(groupCtx, name, queries[i]) })
+	watching, watchCtx := errgroup.WithContext(ctx)
+	for _, r := range runs {
+		watching.Go(func() error { return r.watch(watchCtx) })
 	}
-	return group.Wait()
+	return watching.Wait()
+}
+
+// stop ends what runs, although the context that it ran under is over.
+func (w *watcher) stop(runs []*run) error {
+	ctx, cancel := context.WithTimeout(context.Background(), w.config.StopTimeout)
+	defer cancel()
+	var stopping errgroup.Group
+	for _, r := range runs {
+		if r.query == nil {
+			continue
+		}
+		stopping.Go(func() error {
+			if err := r.query.Stop(ctx); err != nil {
+				return fmt.Errorf("stopping query %s: %w", r.name, err)
+			}
+			w.printf("%-16s stopped", r.name)
+			return nil
+		})
+	}
+	return stopping.Wait()
 }
 
 // active returns the running queries of the session by name.
@@ -94,40 +163,34 @@ func active(ctx context.Context, session *stream.Session) (map[string]*stream.Qu
 	return byName, nil
 }
 
-type watcher struct {
-	config  Config
+// run is one query of the job, which its session has started or taken over.
+type run struct {
+	*watcher
 	session *stream.Session
-
-	mu  sync.Mutex
-	out io.Writer
+	name    string
+	query   *stream.Query // nil while none runs
 }
 
-func (w *watcher) printf(format string, args ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	fmt.Fprintf(w.out, format+"\n", args...)
-}
-
-// begin starts a query, unless it runs already, and waits until it really works:
+// begin starts the query, unless it runs already, and waits until it really works:
 // Spark gives an id also to a query that dies at once.
-func (w *watcher) begin(ctx context.Context, name string, running *stream.Query) (*stream.Query, error) {
-	query, verb := running, "runs already"
-	if query == nil {
+func (r *run) begin(ctx context.Context) error {
+	verb := "runs already"
+	if r.query == nil {
 		// Whoever gives up while the request is under way would not know whether
 		// the query started, and leave it behind.
 		startCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 		defer cancel()
-		var err error
-		if query, err = job.Start(startCtx, w.session, w.config.Job, name); err != nil {
-			return nil, err
+		query, err := job.Start(startCtx, r.session, r.config.Job, r.name)
+		if err != nil {
+			return err
 		}
-		verb = "runs"
+		r.query, verb = query, "runs"
 	}
-	if err := confirm(ctx, query); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting query %s: %w", name, err), w.stop(query))
+	if err := confirm(ctx, r.query); err != nil {
+		return fmt.Errorf("starting query %s: %w", r.name, err)
 	}
-	w.printf("%-16s %s, id %s", name, verb, query.ID())
-	return query, nil
+	r.printf("%-16s %s, id %s", r.name, verb, r.query.ID())
+	return nil
 }
 
 // confirm waits for a query's first trigger.
@@ -158,48 +221,45 @@ func confirm(ctx context.Context, query *stream.Query) error {
 	return err
 }
 
-// watch reports a query's micro-batches until it ends, and starts it again where
-// it failed.
-func (w *watcher) watch(ctx context.Context, name string, query *stream.Query) error {
+// watch reports the query's micro-batches until somebody stops it or ctx ends, and
+// starts it again where it failed.
+func (r *run) watch(ctx context.Context) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
 	failures := 0
 	for {
-		err := w.follow(ctx, name, query, func() { failures = 0; pause.Reset() })
+		err := r.follow(ctx, func() { failures = 0; pause.Reset() })
 		if ctx.Err() != nil {
-			return w.stop(query)
+			return nil
 		}
 		var failed *stream.QueryException
-		if err == nil {
-			w.printf("%-16s was stopped", name)
+		switch {
+		case err == nil:
+			r.query = nil
+			r.printf("%-16s was stopped", r.name)
 			return nil
+		case !errors.As(err, &failed):
+			return fmt.Errorf("watching query %s: %w", r.name, err)
 		}
-		if !errors.As(err, &failed) {
-			return fmt.Errorf("watching query %s: %w", name, err)
-		}
+		r.query = nil
 		if failures++; failures == maxFailures {
-			return fmt.Errorf("query %s failed %d times in a row: %w", name, failures, failed)
+			return fmt.Errorf("query %s failed %d times in a row: %w", r.name, failures, failed)
 		}
 		wait := pause.NextBackOff()
-		w.printf("%-16s failed and starts again in %.1f s: %s", name, wait.Seconds(), firstLine(failed.Message))
-		select {
-		case <-ctx.Done():
+		r.printf("%-16s failed and starts again in %.1f s: %s", r.name, wait.Seconds(), firstLine(failed.Message))
+		if !sleep(ctx, wait) {
 			return nil
-		case <-time.After(wait):
 		}
-		if query, err = w.begin(ctx, name, nil); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		if err := r.begin(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 }
 
-// follow prints each micro-batch that had rows and calls completed after each.
-func (w *watcher) follow(ctx context.Context, name string, query *stream.Query, completed func()) error {
+// follow prints each micro-batch that had records and calls completed after each.
+func (r *run) follow(ctx context.Context, completed func()) error {
 	last := int64(-1)
-	for progress, err := range query.Progress(ctx) {
+	for progress, err := range r.query.Progress(ctx) {
 		if err != nil {
 			return err
 		}
@@ -207,24 +267,25 @@ func (w *watcher) follow(ctx context.Context, name string, query *stream.Query, 
 			last = progress.BatchID
 			completed()
 		}
-		if rows := progress.NumInputRows(); rows > 0 {
-			w.printf("%s  %-16s batch %-6d %7d records %9.1f/s %6.2f s",
-				progress.Timestamp.UTC().Format("15:04:05Z"), name, progress.BatchID, rows,
+		if records := progress.NumInputRows(); records > 0 {
+			r.printf("%s  %-16s batch %-6d %7d records %9.1f/s %6.2f s",
+				progress.Timestamp.UTC().Format("15:04:05Z"), r.name, progress.BatchID, records,
 				progress.ProcessedRowsPerSecond(), progress.BatchDuration.Seconds())
 		}
 	}
 	return nil
 }
 
-// stop ends a query, although the context that it ran under is over.
-func (w *watcher) stop(query *stream.Query) error {
-	ctx, cancel := context.WithTimeout(context.Background(), w.config.StopTimeout)
-	defer cancel()
-	if err := query.Stop(ctx); err != nil {
-		return fmt.Errorf("stopping query %s: %w", query.Name(), err)
+// sleep waits, and reports whether it did so to the end.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
-	w.printf("%-16s stopped", query.Name())
-	return nil
 }
 
 func firstLine(s string) string {
