@@ -89,6 +89,8 @@ func New(cfg Config) (*Server, error) {
 	}
 
 	e := s.echo
+	// By default echo believes whatever address a request's headers claim.
+	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = s.handleError
 	if cfg.LogRequests {
 		e.Use(s.requestLog())
