@@ -31,10 +31,12 @@ const (
 	// field is no such change.
 	Version = "1"
 
-	// VersionHeader and TraceHeader are the Kafka headers of each record:
-	// the version of this schema, and the W3C trace context of the request.
+	// VersionHeader is the Kafka header of each record that has the Version.
 	VersionHeader = "schema_version"
-	TraceHeader   = "traceparent"
+
+	// TraceHeader is the Kafka header of each record that has the W3C trace
+	// context of the request.
+	TraceHeader = "traceparent"
 
 	// MaxIDLength is the longest UserID and BookID, in Unicode code points.
 	MaxIDLength = 64

@@ -86,7 +86,7 @@ type statusCommand struct {
 }
 
 func (cmd statusCommand) Run(ctx context.Context) error {
-	return onSession(ctx, cmd.sparkSettings, func(c driver.Config, session *stream.Session) error {
+	return onSession(ctx, cmd.sparkSettings, func(_ driver.Config, session *stream.Session) error {
 		states, err := driver.Status(ctx, session)
 		if err != nil {
 			return err
@@ -120,7 +120,7 @@ func (progressCommand) Help() string {
 }
 
 func (cmd progressCommand) Run(ctx context.Context) error {
-	return onSession(ctx, cmd.sparkSettings, func(c driver.Config, session *stream.Session) error {
+	return onSession(ctx, cmd.sparkSettings, func(_ driver.Config, session *stream.Session) error {
 		names := job.Names
 		if cmd.Query != "" {
 			names = []string{cmd.Query}

@@ -15,7 +15,7 @@ func TestDemoPrintsEqualCounts(t *testing.T) {
 	p := newPipeline(t)
 	url, _ := p.store(t)
 	p.submit(t)
-	env := append(p.env, "STORE_URL="+url)
+	env := p.with("STORE_URL=" + url)
 	out, errOut, code := run(t, env, "demo", "--visitors", "4", "--books", "3")
 	match := counts.FindStringSubmatch(out)
 	if code != 0 || match == nil {
@@ -34,7 +34,7 @@ func TestDemoPrintsEqualCounts(t *testing.T) {
 func TestDemoFailsWithoutTheJob(t *testing.T) {
 	p := newPipeline(t)
 	url, _ := p.store(t)
-	env := append(p.env, "STORE_URL="+url)
+	env := p.with("STORE_URL=" + url)
 	out, errOut, code := run(t, env, "demo", "--visitors", "1", "--books", "1", "--timeout", "2s")
 	match := counts.FindStringSubmatch(out)
 	if code == 0 || match == nil || match[1] == "0" || match[2] != "0" || match[3] != "0" {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -170,6 +171,9 @@ type pipeline struct {
 	env   []string
 }
 
+// with returns the environment with additional variables.
+func (p pipeline) with(variables ...string) []string { return slices.Concat(p.env, variables) }
+
 func newPipeline(t *testing.T) pipeline {
 	t.Helper()
 	name := "e2e_" + strings.ReplaceAll(uuid.NewString(), "-", "")
@@ -211,7 +215,7 @@ func (p pipeline) store(t *testing.T) (string, *process) {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	store := start(t, append(p.env, "STORE_ADDR="+address), "producer")
+	store := start(t, p.with("STORE_ADDR="+address), "producer")
 	eventually(t, 20*time.Second, func() error {
 		response, err := http.Get("http://" + address + "/readyz")
 		if err != nil {

@@ -168,7 +168,7 @@ func TestOtherTerminals(t *testing.T) {
 	}
 
 	// Another job's queries are not ours.
-	other := append(p.env, "SPARK_JOB_NAME=another job")
+	other := p.with("SPARK_JOB_NAME=another job")
 	if _, _, code := run(t, other, "sparkjob", "status"); code != 1 {
 		t.Errorf("sparkjob status of another job exits with %d, want 1", code)
 	}
@@ -204,13 +204,13 @@ func TestSubmitRefuses(t *testing.T) {
 		"unreachable Cassandra":     {[]string{"CASSANDRA_PORT=1"}, []string{"Cassandra at 127.0.0.1:1"}},
 		"wrong Cassandra password":  {[]string{"CASSANDRA_JOB_PASSWORD=wrong"}, []string{"bookstore_job", "CASSANDRA_JOB_PASSWORD"}},
 		"no admin, wrong password":  {[]string{"CASSANDRA_JOB_PASSWORD=wrong", "CASSANDRA_ADMIN_PASSWORD="}, []string{"bookstore_job", "CASSANDRA_JOB_PASSWORD"}},
-		"unwritable checkpoint":     {[]string{"CHECKPOINT_LOCATION=file:///proc/no"}, []string{"query events"}},
+		"unwritable checkpoint":     {[]string{"CHECKPOINT_LOCATION=file:///proc/no"}, []string{"starting streaming query", "/proc/no"}},
 		"checkpoint that is no URL": {[]string{"CHECKPOINT_LOCATION=here"}, []string{"--checkpoint-location"}},
 		"malformed remote":          {[]string{"SPARK_REMOTE=http://127.0.0.1"}, []string{"connection string", "sc://"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			_, errOut, code := run(t, append(p.env, test.env...), "sparkjob", "submit")
+			_, errOut, code := run(t, p.with(test.env...), "sparkjob", "submit")
 			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("it took %v", took)
 			}
@@ -335,7 +335,7 @@ func TestPeek(t *testing.T) {
 		t.Fatalf("POST /events: %s", response.Status)
 	}
 	awaitStored(t, []string{id})
-	out, errOut, code := run(t, append(p.env, "TZ=America/New_York"), "sparkjob", "peek", "--event-id", id)
+	out, errOut, code := run(t, p.with("TZ=America/New_York"), "sparkjob", "peek", "--event-id", id)
 	if code != 0 {
 		t.Fatalf("sparkjob peek: exit code %d\n%s", code, errOut)
 	}

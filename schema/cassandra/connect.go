@@ -18,10 +18,11 @@ const (
 	// Keyspace holds every table of the project.
 	Keyspace = "bookstore"
 
-	// AdminUser is the superuser that Setup makes; JobUser may read and write the
-	// tables, and StoreUser may read them.
+	// AdminUser is the superuser that Setup makes.
 	AdminUser = "admin"
-	JobUser   = "bookstore_job"
+	// JobUser is the role that may read and write the tables.
+	JobUser = "bookstore_job"
+	// StoreUser is the role that may read the tables.
 	StoreUser = "bookstore_store"
 )
 

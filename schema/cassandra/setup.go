@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/gocql/gocql"
 	"github.com/golang-migrate/migrate/v4"
 	migratecassandra "github.com/golang-migrate/migrate/v4/database/cassandra"
@@ -128,8 +130,8 @@ func NeedsSetup(ctx context.Context, admin Config) (bool, error) {
 	}
 	want := []string{JobUser, StoreUser}
 	have := session.Query(roles, want).WithContext(ctx).Iter()
-	defer have.Close()
-	return have.NumRows() < len(want), nil
+	count := have.NumRows()
+	return count < len(want), have.Close()
 }
 
 func latestMigration() (int, error) {
@@ -141,8 +143,12 @@ func latestMigration() (int, error) {
 	return strconv.Atoi(number)
 }
 
-// defaultSuperuser is the role, and its password, that Cassandra starts with.
-const defaultSuperuser = "cassandra"
+const (
+	// defaultSuperuser is the role, and its password, that Cassandra starts with.
+	defaultSuperuser = "cassandra"
+	// firstRole is how long a new node may take to make it.
+	firstRole = 10 * time.Second
+)
 
 // connectAdmin connects as the admin. On a new cluster it makes that role with
 // the superuser that Cassandra starts with, and locks the latter.
@@ -171,7 +177,14 @@ func connectAdmin(ctx context.Context, admin Config) (*gocql.Session, error) {
 func makeAdmin(ctx context.Context, admin Config) error {
 	initial := admin
 	initial.User, initial.Password = defaultSuperuser, defaultSuperuser
-	session, err := initial.Connect(ctx)
+	// A new node answers some moments before it has made its first role.
+	session, err := backoff.Retry(ctx, func() (*gocql.Session, error) {
+		session, err := initial.Connect(ctx)
+		if err != nil && !errors.Is(err, ErrCredentials) {
+			err = backoff.Permanent(err)
+		}
+		return session, err
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(500*time.Millisecond)), backoff.WithMaxElapsedTime(firstRole))
 	if err != nil {
 		return err
 	}

@@ -35,9 +35,13 @@ func Submit(ctx context.Context, c Config, out io.Writer) error {
 	if err := Check(ctx, c); err != nil {
 		return unlessEnded(ctx, err)
 	}
+	return supervise(ctx, &watcher{config: c, out: out})
+}
+
+// supervise joins the session again as often as it is lost.
+func supervise(ctx context.Context, w *watcher) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
-	w := &watcher{config: c, out: out}
 	for started := false; ; {
 		err := w.session(ctx, func() { started = true; pause.Reset() })
 		if !started || !lost(err) || ctx.Err() != nil {
@@ -46,7 +50,7 @@ func Submit(ctx context.Context, c Config, out io.Writer) error {
 		wait := pause.NextBackOff()
 		w.printf("Spark has gone away, asking again in %.1f s: %s", wait.Seconds(), firstLine(err.Error()))
 		if !sleep(ctx, wait) {
-			return nil
+			return unlessEnded(ctx, err)
 		}
 	}
 }
@@ -58,10 +62,10 @@ func lost(err error) bool {
 
 // unlessEnded returns err, or nil if ctx has ended: being told to end is no failure.
 func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // watcher is one run of Submit.
@@ -107,7 +111,7 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	defer func() {
 		err = unlessEnded(ctx, err)
 		if !lost(err) {
-			err = errors.Join(err, w.stop(runs))
+			err = errors.Join(err, w.stop(ctx, runs))
 		}
 	}()
 	// Side by side, since the first micro-batch of each waits for Spark to load
@@ -130,9 +134,9 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	return watching.Wait()
 }
 
-// stop ends what runs, although the context that it ran under is over.
-func (w *watcher) stop(runs []*run) error {
-	ctx, cancel := context.WithTimeout(context.Background(), w.config.StopTimeout)
+// stop ends what runs, also when the context that it ran under is over.
+func (w *watcher) stop(ctx context.Context, runs []*run) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.config.StopTimeout)
 	defer cancel()
 	var stopping errgroup.Group
 	for _, r := range runs {
@@ -230,7 +234,7 @@ func (r *run) watch(ctx context.Context) error {
 	for {
 		err := r.follow(ctx, func() { failures = 0; pause.Reset() })
 		if ctx.Err() != nil {
-			return nil
+			return unlessEnded(ctx, err)
 		}
 		var failed *stream.QueryException
 		switch {

@@ -101,7 +101,7 @@ func Start(ctx context.Context, session *stream.Session, c Config, name string) 
 	if err != nil {
 		return nil, fmt.Errorf("reading queries/%s.sql: %w", name, err)
 	}
-	query, err := session.WriteStream(rows).
+	return session.WriteStream(rows).
 		Format("org.apache.spark.sql.cassandra").
 		Option("keyspace", cassandra.Keyspace).
 		Option("table", name).
@@ -112,10 +112,6 @@ func Start(ctx context.Context, session *stream.Session, c Config, name string) 
 		QueryName(name).
 		Trigger(stream.ProcessingTime(c.Trigger)).
 		Start(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("starting query %s: %w", name, err)
-	}
-	return query, nil
 }
 
 func connection(c cassandra.Config) map[string]string {

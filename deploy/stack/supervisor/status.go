@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 
 	"example.com/bookstore/deploy/stack/process"
 	"example.com/bookstore/deploy/stack/service"
@@ -37,9 +39,7 @@ func (s *Stack) Status(ctx context.Context) error {
 		return err
 	}
 
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"service", "state", "pid", "uptime", "memory", "address"})
+	t := newTable("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "ADDRESS")
 	var problems error
 	for i, svc := range s.services {
 		st := states[i]
@@ -55,7 +55,7 @@ func (s *Stack) Status(ctx context.Context) error {
 			uptime = time.Since(st.Started).Round(time.Second).String()
 			memory = fmt.Sprintf("%d MiB", st.RSS>>20)
 		}
-		t.AppendRow(table.Row{svc.Name, state, pid, uptime, memory, svc.Address})
+		t.AppendRow(table.Row{svc.Name, state, pid, uptime, memory, strings.ReplaceAll(svc.Address, "  ", "\n")})
 	}
 	s.say("Local stack, processes of this machine, in %s\n%s", s.Dir(), t.Render())
 	for i, svc := range s.services {
@@ -69,8 +69,31 @@ func (s *Stack) Status(ctx context.Context) error {
 	return problems
 }
 
+// Running reports whether any service runs.
+func (s *Stack) Running() (bool, error) {
+	for _, svc := range s.services {
+		if st, err := svc.Status(); err != nil || st.State == process.Running {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// newTable is a table that fits a terminal of 80 columns.
+func newTable(header ...any) table.Writer {
+	t := table.NewWriter()
+	style := table.StyleLight
+	style.Options = table.Options{SeparateHeader: true}
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatDefault
+	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
+	t.AppendHeader(header)
+	return t
+}
+
 // Logs prints the last n lines of one service's log, or of each when the name is empty.
-func (s *Stack) Logs(name string, n int) error {
+func (s *Stack) Logs(_ context.Context, name string, n int) error {
 	services := s.services
 	if name != "" {
 		svc, err := s.find(name)
