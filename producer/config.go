@@ -44,6 +44,7 @@ type Config struct {
 	LogLevel              slog.Level    `env:"STORE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 	LogRequests           bool          `env:"STORE_LOG_REQUESTS" help:"Log one line for each request."`
 	PrintConfig           bool          `help:"Print the settings as JSON and exit."`
+	Ready                 bool          `help:"Ask the store that listens on --addr whether it can take events, and exit with 1 if not."`
 }
 
 // Validate reports every setting with which the store could not work.

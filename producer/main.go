@@ -32,6 +32,13 @@ func main() {
 		fmt.Println(cfg)
 		return
 	}
+	if cfg.Ready {
+		if err := askReady(context.Background(), cfg.Addr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
