@@ -15,13 +15,19 @@ import (
 
 // Files are read in this order, from the working directory. What the environment
 // or an earlier file has set is never overridden.
-var Files = []string{".env", "deploy/stack.env"}
+var Files = []string{".env", composeFile, "deploy/stack.env"}
+
+// composeFile is read only where STACK says that the engines run in containers.
+const composeFile = "deploy/compose.env"
 
 // Load puts the variables of Files into the environment. A reference such as
 // ${KAFKA_PORT} takes the value in force, wherever it was set. A file that does
 // not exist is passed over.
 func Load() error {
 	for _, name := range Files {
+		if name == composeFile && os.Getenv("STACK") != "compose" {
+			continue
+		}
 		text, err := os.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

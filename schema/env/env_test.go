@@ -45,6 +45,29 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestLoadForContainers(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("deploy", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"deploy/compose.env": "ENVTEST_D=compose\n", "deploy/stack.env": "ENVTEST_D=local\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for stack, want := range map[string]string{"": "local", "local": "local", "compose": "compose"} {
+		t.Setenv("STACK", stack)
+		t.Setenv("ENVTEST_D", "") // restores the variable when the test ends
+		os.Unsetenv("ENVTEST_D")
+		if err := Load(); err != nil {
+			t.Fatal(err)
+		}
+		if got := os.Getenv("ENVTEST_D"); got != want {
+			t.Errorf("with STACK=%q ENVTEST_D = %q, want %q", stack, got, want)
+		}
+	}
+}
+
 func TestLoadWithoutFiles(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := Load(); err != nil {
