@@ -1,6 +1,6 @@
-// The command stack runs the whole data's path as processes of this machine: Kafka,
-// Cassandra, Spark and the bookstore's own programs. It is what `task up` uses where
-// there is no Docker. Run it from the project's folder.
+// The command stack runs the whole data's path: Kafka, Cassandra, Spark and the
+// bookstore's own programs, in containers where a Docker engine answers, else as
+// processes of this machine. Run it from the project's folder.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"example.com/bookstore/deploy/stack/compose"
 	"example.com/bookstore/deploy/stack/preflight"
 	"example.com/bookstore/deploy/stack/service"
 	"example.com/bookstore/deploy/stack/supervisor"
@@ -32,7 +33,8 @@ type commands struct {
 	Status statusCmd `cmd:"" help:"Show each service; exit with 1 if one that was started does not run or answer."`
 	Logs   logsCmd   `cmd:"" help:"Print the last lines of the logs."`
 	Clean  cleanCmd  `cmd:"" help:"Stop everything and delete data and logs."`
-	Exec   execCmd   `cmd:"" help:"Run a command with a throwaway stack of its own: free ports, passwords and data that are gone afterwards."`
+	Which  whichCmd  `cmd:"" help:"Print which stack the other commands use: compose or local. STACK forces one."`
+	Exec   execCmd   `cmd:"" help:"Run a command with a throwaway local stack of its own: free ports, passwords and data that are gone afterwards."`
 }
 
 func main() {
@@ -49,7 +51,7 @@ func run() (code int, err error) {
 		return 1, err
 	}
 	var cli commands
-	parsed := kong.Parse(&cli, kong.Name("stack"), kong.Description("The local stack: engines and programs as processes of this machine."),
+	parsed := kong.Parse(&cli, kong.Name("stack"), kong.Description("The engines and programs of the data's path, in containers or as processes of this machine."),
 		kong.UsageOnError(), kong.Bind(&code))
 	if _, err := os.Stat(settingsFile); err != nil {
 		return 1, fmt.Errorf("there is no %s here: run this command from the project's folder", settingsFile)
@@ -61,15 +63,81 @@ func run() (code int, err error) {
 	return code, err
 }
 
-// open returns the stack that the environment describes.
-func open(out *os.File) (*supervisor.Stack, error) {
-	var cfg service.Config
-	parser, err := kong.New(&cfg, kong.Name("environment"))
+// stack is what the commands need of either.
+type stack interface {
+	Up(ctx context.Context, names []string) error
+	Down(ctx context.Context) error
+	Start(ctx context.Context, name string) error
+	Stop(ctx context.Context, name string) error
+	Status(ctx context.Context) error
+	Logs(ctx context.Context, name string, n int) error
+	Clean(ctx context.Context) error
+	Addresses(ctx context.Context) error
+	Dir() string
+}
+
+const (
+	inContainers = "compose"
+	inProcesses  = "local"
+)
+
+// choose returns the name of the stack to use: the one that STACK names, else the local
+// one if it runs, else containers if a Docker engine answers.
+func choose(ctx context.Context) (string, error) {
+	switch name := os.Getenv("STACK"); name {
+	case inContainers, inProcesses:
+		return name, nil
+	case "":
+	default:
+		return "", fmt.Errorf("STACK is %q, not %s or %s", name, inContainers, inProcesses)
+	}
+	local, err := openLocal(os.Stdout)
+	if err != nil {
+		return "", err
+	}
+	if running, err := local.Running(); err != nil || running {
+		return inProcesses, err
+	}
+	if compose.Available(ctx) {
+		return inContainers, nil
+	}
+	return inProcesses, nil
+}
+
+// open returns the stack to use.
+func open(ctx context.Context, out *os.File) (stack, error) {
+	name, err := choose(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if name == inProcesses {
+		return openLocal(out)
+	}
+	cfg, err := settings()
+	if err != nil {
+		return nil, err
+	}
+	return compose.New(cfg, ".", out), nil
+}
+
+// settings reads the environment.
+func settings() (service.Config, error) {
+	var cfg service.Config
+	parser, err := kong.New(&cfg, kong.Name("environment"))
+	if err != nil {
+		return cfg, err
+	}
 	if _, err := parser.Parse(nil); err != nil {
-		return nil, fmt.Errorf("reading the settings: %w", err)
+		return cfg, fmt.Errorf("reading the settings: %w", err)
+	}
+	return cfg, nil
+}
+
+// openLocal returns the local stack that the environment describes.
+func openLocal(out *os.File) (*supervisor.Stack, error) {
+	cfg, err := settings()
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return nil, err
@@ -86,7 +154,7 @@ func open(out *os.File) (*supervisor.Stack, error) {
 
 // openWithSecrets is open for a command that starts something: the passwords are made
 // the first time.
-func openWithSecrets(out *os.File) (*supervisor.Stack, error) {
+func openWithSecrets(ctx context.Context, out *os.File) (stack, error) {
 	if os.Getenv("CASSANDRA_ADMIN_PASSWORD") == "" {
 		created, err := preflight.EnvFile(".env", ".env.example")
 		if err != nil {
@@ -99,7 +167,7 @@ func openWithSecrets(out *os.File) (*supervisor.Stack, error) {
 			return nil, err
 		}
 	}
-	return open(out)
+	return open(ctx, out)
 }
 
 // selection is which services a command brings up.
@@ -121,20 +189,20 @@ func (s selection) names(all ...string) []string {
 type upCmd struct{ selection }
 
 func (c *upCmd) Run(ctx context.Context) error {
-	stack, err := openWithSecrets(os.Stdout)
+	stack, err := openWithSecrets(ctx, os.Stdout)
 	if err != nil {
 		return err
 	}
 	if err := stack.Up(ctx, c.names(append(supervisor.Engines, service.Store)...)); err != nil {
 		return err
 	}
-	return stack.Addresses()
+	return stack.Addresses(ctx)
 }
 
 type downCmd struct{}
 
 func (*downCmd) Run(ctx context.Context) error {
-	stack, err := open(os.Stdout)
+	stack, err := open(ctx, os.Stdout)
 	if err != nil {
 		return err
 	}
@@ -146,7 +214,7 @@ type startCmd struct {
 }
 
 func (c *startCmd) Run(ctx context.Context) error {
-	stack, err := openWithSecrets(os.Stdout)
+	stack, err := openWithSecrets(ctx, os.Stdout)
 	if err != nil {
 		return err
 	}
@@ -158,7 +226,7 @@ type stopCmd struct {
 }
 
 func (c *stopCmd) Run(ctx context.Context) error {
-	stack, err := open(os.Stdout)
+	stack, err := open(ctx, os.Stdout)
 	if err != nil {
 		return err
 	}
@@ -168,7 +236,7 @@ func (c *stopCmd) Run(ctx context.Context) error {
 type statusCmd struct{}
 
 func (*statusCmd) Run(ctx context.Context) error {
-	stack, err := open(os.Stdout)
+	stack, err := open(ctx, os.Stdout)
 	if err != nil {
 		return err
 	}
@@ -180,12 +248,12 @@ type logsCmd struct {
 	Lines   int    `short:"n" default:"20" help:"How many lines of each log."`
 }
 
-func (c *logsCmd) Run() error {
-	stack, err := open(os.Stdout)
+func (c *logsCmd) Run(ctx context.Context) error {
+	stack, err := open(ctx, os.Stdout)
 	if err != nil {
 		return err
 	}
-	return stack.Logs(c.Service, c.Lines)
+	return stack.Logs(ctx, c.Service, c.Lines)
 }
 
 type cleanCmd struct {
@@ -193,7 +261,7 @@ type cleanCmd struct {
 }
 
 func (c *cleanCmd) Run(ctx context.Context) error {
-	stack, err := open(os.Stdout)
+	stack, err := open(ctx, os.Stdout)
 	if err != nil {
 		return err
 	}
@@ -218,6 +286,17 @@ func confirm(dir string) error {
 	return nil
 }
 
+type whichCmd struct{}
+
+func (*whichCmd) Run(ctx context.Context) error {
+	name, err := choose(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println(name)
+	return nil
+}
+
 type execCmd struct {
 	selection
 	Command []string `arg:"" passthrough:"" help:"The command and its arguments, after --."`
@@ -231,7 +310,7 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	if len(args) == 0 {
 		return errors.New("exec needs a command after --")
 	}
-	main, err := open(os.Stderr)
+	main, err := openLocal(os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -243,7 +322,7 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 		return err
 	}
 	keepLogs := filepath.Join(main.Dir(), "logs", filepath.Base(dir))
-	stack, err := open(os.Stderr) // whose command has stdout for itself
+	stack, err := openLocal(os.Stderr) // whose command has stdout for itself
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func newProgram(t *testing.T) *program {
 		dir:     filepath.Join(t.TempDir(), "a stack"),
 		ports:   map[string]int{},
 	}
-	p.environ = append(os.Environ(), "STACK_DIR="+p.dir,
+	p.environ = append(os.Environ(), "STACK=local", "STACK_DIR="+p.dir,
 		"CASSANDRA_ADMIN_PASSWORD=a", "CASSANDRA_JOB_PASSWORD=b", "CASSANDRA_STORE_PASSWORD=c")
 	free, err := supervisor.FreePorts(t.Context())
 	if err != nil {

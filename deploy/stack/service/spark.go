@@ -162,6 +162,20 @@ func (b *Builder) workerAnswers(ctx context.Context) error {
 	return errors.New("the master does not list it as ALIVE")
 }
 
+// WorkersAnswer asks the master for a worker that has joined it, on whatever machine.
+func (b *Builder) WorkersAnswer(ctx context.Context) error {
+	m, err := b.askMaster(ctx)
+	if err != nil {
+		return fmt.Errorf("asking the master: %w", err)
+	}
+	for _, w := range m.Workers {
+		if w.State == "ALIVE" {
+			return nil
+		}
+	}
+	return errors.New("the master lists no worker as ALIVE")
+}
+
 // The one session of all probes: a 3.5 server keeps at most 100 sessions, and a new
 // one for each probe would in time end the driver's session and its queries.
 const probe = `{"session_id": "00000000-0000-4000-8000-000000000001", "user_context": {"user_id": "stack"}, "spark_version": {}}`

@@ -51,6 +51,7 @@ func Isolate(ctx context.Context, dir, settingsFile string) (stackDir string, er
 		return "", err
 	}
 	environ := map[string]string{
+		"STACK":                    "local",
 		"STACK_DIR":                stackDir,
 		"CHECKPOINT_LOCATION":      "file://" + filepath.Join(stackDir, "data", "checkpoints"),
 		"CASSANDRA_ADMIN_PASSWORD": cryptorand.Text(),

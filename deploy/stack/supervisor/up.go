@@ -362,7 +362,7 @@ func (s *Stack) Setup(ctx context.Context) error {
 }
 
 // Addresses lists where the running services answer.
-func (s *Stack) Addresses() error {
+func (s *Stack) Addresses(context.Context) error {
 	var lines []string
 	for _, svc := range s.services {
 		st, err := svc.Status()

@@ -1,0 +1,305 @@
+// Package compose runs the stack in containers: it calls docker compose for the
+// project's docker-compose.yml, and asks each service at its published port whether it
+// answers, as the local stack's supervisor does.
+package compose
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"golang.org/x/sync/errgroup"
+
+	"example.com/bookstore/deploy/stack/service"
+)
+
+// ErrNotRunning says that a container does not do its work.
+var ErrNotRunning = errors.New("not everything that was started runs and answers")
+
+const (
+	ready   = 5 * time.Minute // for every service to answer, once its image is there
+	attempt = 10 * time.Second
+)
+
+// Stack is the stack of docker-compose.yml.
+type Stack struct {
+	config   service.Config
+	project  string // folder of the checkout
+	services []*service.Service
+	out      io.Writer // tells the user what happens
+}
+
+// New returns the stack that the configuration describes. The project is the folder of
+// the checkout.
+func New(cfg service.Config, project string, out io.Writer) *Stack {
+	b := &service.Builder{Config: cfg, Project: project}
+	s := &Stack{config: cfg, project: project, services: b.All(), out: out}
+	for _, svc := range s.services {
+		switch svc.Name {
+		case service.SparkWorker: // there may be several, none with a port of this machine
+			svc.Address = "containers, listed by the master"
+			svc.Answers = b.WorkersAnswer
+		case service.Sparkjob:
+			svc.Answers = func(ctx context.Context) error {
+				_, err := s.read(ctx, "exec", "-T", service.Sparkjob, "sparkjob", "status")
+				return err
+			}
+		}
+	}
+	return s
+}
+
+// Available reports whether a Docker engine with docker compose answers.
+func Available(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	return exec.CommandContext(ctx, "docker", "compose", "ls", "--quiet").Run() == nil
+}
+
+// Up builds the images, starts the named services and what they need, and returns once
+// each answers. It leaves what it started, for a look at its logs.
+func (s *Stack) Up(ctx context.Context, names []string) error {
+	if err := s.config.CheckSecrets(); err != nil {
+		return err
+	}
+	wanted, err := s.find(names)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := s.run(ctx, append([]string{"up", "--detach", "--build"}, names...)...); err != nil {
+		return fmt.Errorf("starting the containers: %w", err)
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	for _, svc := range wanted {
+		group.Go(func() error { return s.await(groupCtx, svc) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.say("up after %.1f s", time.Since(began).Seconds())
+	return nil
+}
+
+// Start starts one service and returns once it answers.
+func (s *Stack) Start(ctx context.Context, name string) error {
+	return s.Up(ctx, []string{name})
+}
+
+// await asks a service until it answers.
+func (s *Stack) await(ctx context.Context, svc *service.Service) error {
+	deadline := time.Now().Add(ready)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		try, cancel := context.WithTimeout(ctx, attempt)
+		err := svc.Answers(try)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			lines, _ := s.read(ctx, "logs", "--no-color", "--tail=15", svc.Name)
+			return fmt.Errorf("starting %s: no answer within %s: %w\nits last lines:\n%s", svc.Name, ready, err, lines)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop stops one service.
+func (s *Stack) Stop(ctx context.Context, name string) error {
+	if _, err := s.find([]string{name}); err != nil {
+		return err
+	}
+	return s.run(ctx, "stop", name)
+}
+
+// Down removes every container and the network. Data stay, in volumes.
+func (s *Stack) Down(ctx context.Context) error { return s.run(ctx, "down", "--remove-orphans") }
+
+// Clean is Down and deletes the data.
+func (s *Stack) Clean(ctx context.Context) error {
+	return s.run(ctx, "down", "--remove-orphans", "--volumes")
+}
+
+// Dir says where the data are.
+func (s *Stack) Dir() string { return "the volumes of the compose project bookstore" }
+
+// Logs prints the last n lines of one service's log, or of each when the name is empty.
+func (s *Stack) Logs(ctx context.Context, name string, n int) error {
+	args := []string{"logs", "--tail=" + fmt.Sprint(n)}
+	if name != "" {
+		args = append(args, name)
+	}
+	return s.run(ctx, args...)
+}
+
+// container is what docker compose ps tells of one.
+type container struct {
+	Name     string
+	Service  string
+	State    string // created, running, restarting, exited and so on
+	Health   string
+	ExitCode int
+}
+
+// containers lists those of the project, also stopped ones.
+func (s *Stack) containers(ctx context.Context) ([]container, error) {
+	out, err := s.read(ctx, "ps", "--all", "--format", "json")
+	if err != nil {
+		return nil, fmt.Errorf("listing the containers: %w", err)
+	}
+	return parse(out)
+}
+
+// parse reads the output of docker compose ps: one object a line, an array before
+// version 2.21.
+func parse(out []byte) ([]container, error) {
+	var list []container
+	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
+		var raw json.RawMessage
+		if err := decoder.Decode(&raw); err != nil {
+			return nil, fmt.Errorf("reading docker compose ps: %w", err)
+		}
+		if raw[0] == '[' {
+			return list, json.Unmarshal(raw, &list)
+		}
+		var c container
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return nil, fmt.Errorf("reading docker compose ps: %w", err)
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// Addresses lists where the running services answer.
+func (s *Stack) Addresses(ctx context.Context) error {
+	list, err := s.containers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, svc := range s.services {
+		if slices.ContainsFunc(list, func(c container) bool { return c.Service == svc.Name && c.State == "running" }) {
+			s.say("  %-14s %s", svc.Name, svc.Address)
+		}
+	}
+	return nil
+}
+
+// Status prints a table of the containers. It returns ErrNotRunning when one has ended
+// with an error or does not answer.
+func (s *Stack) Status(ctx context.Context) error {
+	list, err := s.containers(ctx)
+	if err != nil {
+		return err
+	}
+	byService := map[string]*service.Service{}
+	for _, svc := range s.services {
+		byService[svc.Name] = svc
+	}
+	answers := make([]error, len(list))
+	var group errgroup.Group
+	for i, c := range list {
+		if svc := byService[c.Service]; svc != nil && c.State == "running" {
+			group.Go(func() error {
+				ctx, cancel := context.WithTimeout(ctx, attempt)
+				defer cancel()
+				answers[i] = svc.Answers(ctx)
+				return nil
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"container", "state", "health", "address"})
+	var problems error
+	for i, c := range list {
+		state, address := c.State, ""
+		if svc := byService[c.Service]; svc != nil {
+			address = strings.ReplaceAll(svc.Address, "  ", "\n")
+		}
+		switch {
+		case c.State == "running" && answers[i] != nil:
+			state, problems = "not answering", ErrNotRunning
+		case c.State == "exited" && c.ExitCode == 0: // setup has done its work
+			state = "done"
+		case c.State != "running":
+			state, problems = fmt.Sprintf("%s (exit code %d)", c.State, c.ExitCode), ErrNotRunning
+		}
+		t.AppendRow(table.Row{c.Name, state, c.Health, address})
+	}
+	s.say("Docker compose, containers of the project bookstore\n%s", t.Render())
+	for i, c := range list {
+		if answers[i] != nil {
+			s.say("%s does not answer: %v", c.Name, answers[i])
+		}
+	}
+	return problems
+}
+
+func (s *Stack) find(names []string) ([]*service.Service, error) {
+	var found []*service.Service
+	for _, name := range names {
+		i := slices.IndexFunc(s.services, func(svc *service.Service) bool { return svc.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no service %q", name)
+		}
+		found = append(found, s.services[i])
+	}
+	return found, nil
+}
+
+// command is docker compose on the project's file. Versions, ports and passwords are in
+// the environment, where the caller has loaded them. Every profile is on, so that
+// down and ps know the services of each; up starts only those that it names.
+func (s *Stack) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "docker", append([]string{"compose", "--file", "docker-compose.yml", "--profile", "*"}, args...)...)
+	cmd.Dir = s.project
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 30 * time.Second
+	return cmd
+}
+
+// run shows what docker compose says.
+func (s *Stack) run(ctx context.Context, args ...string) error {
+	cmd := s.command(ctx, args...)
+	cmd.Stdout, cmd.Stderr = s.out, os.Stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("docker compose %s: %w", args[0], err)
+	}
+	return nil
+}
+
+// read returns what docker compose says.
+func (s *Stack) read(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := s.command(ctx, args...)
+	var errOut bytes.Buffer
+	cmd.Stderr = &errOut
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("docker compose %s: %w: %s", args[0], err, strings.TrimSpace(errOut.String()))
+	}
+	return out, nil
+}
+
+func (s *Stack) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
