@@ -166,9 +166,18 @@ func same(proc *gops.Process, rec record) bool {
 	return err == nil && time.UnixMilli(ms).Sub(rec.Started).Abs() <= startTolerance
 }
 
+// zombie reports whether a process has ended but for being waited for. Its first
+// thread alone may look so while others, such as a JVM's, still hold its ports.
 func zombie(proc *gops.Process) bool {
 	status, err := proc.Status()
-	return err != nil || len(status) > 0 && status[0] == gops.Zombie
+	if err != nil {
+		return true
+	}
+	if len(status) == 0 || status[0] != gops.Zombie {
+		return false
+	}
+	threads, err := proc.NumThreads()
+	return err != nil || threads <= 1
 }
 
 // group returns the living processes of the group that the process leads, also after
