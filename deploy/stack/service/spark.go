@@ -18,6 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"example.com/bookstore/sparkjob/stream"
 )
 
 func (b *Builder) sparkMaster() *Service {
@@ -67,6 +69,7 @@ func (b *Builder) sparkConnect() *Service {
 			"--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal")
 	}
 	s.Answers = b.connectAnswers
+	s.Works = b.connectWorks
 	return s
 }
 
@@ -178,7 +181,32 @@ func (b *Builder) WorkersAnswer(ctx context.Context) error {
 
 // The one session of all probes: a 3.5 server keeps at most 100 sessions, and a new
 // one for each probe would in time end the driver's session and its queries.
-const probe = `{"session_id": "00000000-0000-4000-8000-000000000001", "user_context": {"user_id": "stack"}, "spark_version": {}}`
+const (
+	probeSession = "00000000-0000-4000-8000-000000000001"
+	probe        = `{"session_id": "` + probeSession + `", "user_context": {"user_id": "stack"}, "spark_version": {}}`
+)
+
+// connectWorks has an executor run a task: Spark starts the executors and loads most
+// of its classes for the first one, for which no user should have to wait.
+func (b *Builder) connectWorks(ctx context.Context) error {
+	query, err := os.ReadFile(filepath.Join(b.Project, "deploy", "spark", "first-task.sql"))
+	if err != nil {
+		return err
+	}
+	session, err := stream.Connect(ctx, fmt.Sprintf("sc://%s/;user_id=stack;session_id=%s", loopback(b.Config.SparkConnectPort), probeSession))
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	frame, err := session.SQL(ctx, string(query))
+	if err == nil {
+		_, err = frame.Collect(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("running a first task: %w", err)
+	}
+	return nil
+}
 
 // connectAnswers asks the server for its version over Spark Connect, and the master
 // whether the application runs.

@@ -174,7 +174,13 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service) error {
 			mu.Lock()
 			started = append(started, svc)
 			mu.Unlock()
-			if err := waitAnswer(ctx, svc, exited, svc.Start); err != nil {
+			err = waitAnswer(ctx, svc, exited, svc.Start)
+			if err == nil && svc.Works != nil {
+				workCtx, cancel := context.WithTimeout(ctx, svc.Start)
+				defer cancel()
+				err = svc.Works(workCtx)
+			}
+			if err != nil {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
