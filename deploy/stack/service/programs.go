@@ -29,7 +29,7 @@ func (b *Builder) store() *Service {
 
 func (b *Builder) sparkjob() *Service {
 	s := b.base(Sparkjob)
-	s.Address = "queries in http://" + loopback(b.Config.SparkUIPort)
+	s.Address = "http://" + loopback(b.Config.SparkUIPort)
 	s.After = []string{Kafka, Cassandra, SparkConnect}
 	s.Memory = 60 << 20
 	s.Start = 90 * time.Second
