@@ -63,6 +63,16 @@ func local(t *testing.T, values map[string]string) map[string]*service.Service {
 	for name, value := range values {
 		t.Setenv(name, value)
 	}
+	services := map[string]*service.Service{}
+	for _, svc := range (&service.Builder{Config: config(t)}).All() {
+		services[svc.Name] = svc
+	}
+	return services
+}
+
+// config is what the environment says.
+func config(t *testing.T) service.Config {
+	t.Helper()
 	var cfg service.Config
 	parser, err := kong.New(&cfg)
 	if err != nil {
@@ -71,11 +81,7 @@ func local(t *testing.T, values map[string]string) map[string]*service.Service {
 	if _, err := parser.Parse(nil); err != nil {
 		t.Fatal(err)
 	}
-	services := map[string]*service.Service{}
-	for _, svc := range (&service.Builder{Config: cfg}).All() {
-		services[svc.Name] = svc
-	}
-	return services
+	return cfg
 }
 
 func TestServicesAreThoseOfTheLocalStack(t *testing.T) {
