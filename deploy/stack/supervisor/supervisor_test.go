@@ -133,7 +133,7 @@ func TestLock(t *testing.T) {
 // fake replaces a service's work by a shell script that answers once it has made a file.
 func fake(svc *service.Service, script, dir string) {
 	ready := filepath.Join(dir, svc.Name)
-	svc.Jars, svc.Ports, svc.Memory = nil, nil, 0
+	svc.Jars, svc.Ports, svc.Memory, svc.Works = nil, nil, 0, nil
 	svc.Folder = dir
 	svc.Prepare = func(context.Context) error { return nil }
 	svc.Command = func() []string { return []string{"/bin/sh", "-c", script} }

@@ -122,18 +122,28 @@ func read(report io.Reader) ([]vulnerability, error) {
 	return list, nil
 }
 
+// tell lists what the project can mend one by one, and the rest by module.
 func tell(out io.Writer, list []vulnerability) error {
 	ours := 0
+	others := map[string][]string{}
+	var modules []string
 	for _, v := range list {
-		remedy := "no module mends it yet"
-		switch {
-		case v.ours():
+		if v.ours() {
 			ours++
-			remedy = "go get " + v.module + "@" + v.fixed
-		case v.fixed != "":
-			remedy = "install Go " + strings.TrimPrefix(v.fixed, "v")
+			fmt.Fprintf(out, "%s %s@%s: %s\n    go get %s@%s\n", v.id, v.module, v.version, v.summary, v.module, v.fixed)
+			continue
 		}
-		fmt.Fprintf(out, "%s %s@%s: %s\n    %s\n", v.id, v.module, v.version, v.summary, remedy)
+		module := v.module + "@" + v.version + ", which no release mends yet"
+		if v.fixed != "" {
+			module = "Go " + strings.TrimPrefix(v.version, "v") + ", which a newer Go mends"
+		}
+		if others[module] == nil {
+			modules = append(modules, module)
+		}
+		others[module] = append(others[module], v.id)
+	}
+	for _, module := range modules {
+		fmt.Fprintf(out, "known vulnerabilities of %s: %s\n", module, strings.Join(others[module], " "))
 	}
 	if ours > 0 {
 		return fmt.Errorf("the project calls code with %d vulnerabilities that newer modules mend", ours)

@@ -23,7 +23,7 @@ func TestOnlyWhatTheProjectCanMendFails(t *testing.T) {
 		fails  bool
 		lines  []string
 	}{
-		"not ours": {report, false, []string{"GO-1 stdlib@v1.26.8: in Go", "install Go 1.26.9", "GO-3 m@v1.0.0: without a remedy"}},
+		"not ours": {report, false, []string{"Go 1.26.8, which a newer Go mends: GO-1", "m@v1.0.0, which no release mends yet: GO-3"}},
 		"ours":     {report + ours, true, []string{"GO-2 m@v1.0.0: in a module", "go get m@v1.0.1"}},
 		"none":     {`{"config": {}}`, false, nil},
 	} {
