@@ -27,7 +27,7 @@ func Events(rows []schema.Event) string { return events(rows, stdoutWidth()) }
 
 func events(rows []schema.Event, width int) string {
 	narrow := width > 0 && width < roomy
-	t := newTable("EVENT_TIME (UTC)", "EVENT_TYPE", "BOOK_ID", "EVENT_ID")
+	t := NewTable("EVENT_TIME (UTC)", "EVENT_TYPE", "BOOK_ID", "EVENT_ID")
 	if !narrow {
 		t.ResetHeaders()
 		t.AppendHeader(table.Row{"EVENT_TIME (UTC)", "EVENT_TYPE", "BOOK_ID", "USER_ID", "EVENT_ID"})
@@ -50,7 +50,7 @@ func rejectedEvents(rows []cassandra.RejectedEvent, width int) string {
 	if width == 0 {
 		width = roomy
 	}
-	t := newTable("RECEIVED_AT (UTC)", "PARTITION", "OFFSET", "REASON AND PAYLOAD")
+	t := NewTable("RECEIVED_AT (UTC)", "PARTITION", "OFFSET", "REASON AND PAYLOAD")
 	const before = 23 + 9 + 9 + 4*2 // the columns before the last, and their padding
 	for _, r := range rows {
 		reason := text.WrapSoft(r.Reason, width-before)
@@ -61,7 +61,7 @@ func rejectedEvents(rows []cassandra.RejectedEvent, width int) string {
 
 // Status shows the job's queries.
 func Status(states []driver.QueryState) string {
-	t := newTable("QUERY", "STATE", "BATCH", "RECORDS", "TIME", "SPARK SAYS")
+	t := NewTable("QUERY", "STATE", "BATCH", "RECORDS", "TIME", "SPARK SAYS")
 	for _, state := range states {
 		row := table.Row{state.Name, "stopped", "", "", "", text.Snip(state.Message, 27, "…")}
 		if state.Running {
@@ -92,7 +92,9 @@ func printable(payload []byte, most int) string {
 	return s
 }
 
-func newTable(header ...any) table.Writer {
+// NewTable is a plain table, with as little around its cells as a terminal of 80
+// columns can spare.
+func NewTable(header ...any) table.Writer {
 	t := table.NewWriter()
 	style := table.StyleLight
 	style.Options = table.Options{SeparateHeader: true}

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 
 	"example.com/bookstore/deploy/stack/process"
 	"example.com/bookstore/deploy/stack/service"
+	"example.com/bookstore/sparkjob/terminal"
 )
 
 // ErrNotRunning says that something which was started does not do its work.
@@ -39,7 +39,7 @@ func (s *Stack) Status(ctx context.Context) error {
 		return err
 	}
 
-	t := newTable("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "ADDRESS")
+	t := terminal.NewTable("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "ADDRESS")
 	var problems error
 	for i, svc := range s.services {
 		st := states[i]
@@ -77,19 +77,6 @@ func (s *Stack) Running() (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// newTable is a table that fits a terminal of 80 columns.
-func newTable(header ...any) table.Writer {
-	t := table.NewWriter()
-	style := table.StyleLight
-	style.Options = table.Options{SeparateHeader: true}
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
-	style.Format.Header = text.FormatDefault
-	t.SetStyle(style)
-	t.SuppressTrailingSpaces()
-	t.AppendHeader(header)
-	return t
 }
 
 // Logs prints the last n lines of one service's log, or of each when the name is empty.
