@@ -186,6 +186,12 @@ func TestCluster(t *testing.T) {
 		if err := submit.Start(); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			if t.Failed() {
+				_ = submit.Wait() // it has ended, with the test's context
+				t.Logf("submit said\n%s", said.String())
+			}
+		})
 		eventually(t, "the queries run", 90*time.Second, func() bool {
 			return exec.CommandContext(t.Context(), "go", "run", "./sparkjob", "status").Run() == nil
 		})

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/bookstore/deploy/stack/service"
+	"example.com/bookstore/sparkjob/terminal"
 )
 
 // ErrNotRunning says that a container does not do its work.
@@ -68,6 +69,28 @@ func Available(ctx context.Context) bool {
 // Up builds the images, starts the named services and what they need, and returns once
 // each answers. It leaves what it started, for a look at its logs.
 func (s *Stack) Up(ctx context.Context, names []string) error {
+	return s.up(ctx, names, "up", "--detach", "--build")
+}
+
+// Start starts one service, which needs those before it to run.
+func (s *Stack) Start(ctx context.Context, name string) error {
+	services, err := s.find([]string{name})
+	if err != nil {
+		return err
+	}
+	list, err := s.containers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range services[0].After {
+		if !running(list, other) {
+			return fmt.Errorf("starting %s: it needs %s, which does not run: bring the stack up first", name, other)
+		}
+	}
+	return s.up(ctx, []string{name}, "up", "--detach", "--build", "--no-deps")
+}
+
+func (s *Stack) up(ctx context.Context, names []string, args ...string) error {
 	if err := s.config.CheckSecrets(); err != nil {
 		return err
 	}
@@ -76,7 +99,7 @@ func (s *Stack) Up(ctx context.Context, names []string) error {
 		return err
 	}
 	began := time.Now()
-	if err := s.run(ctx, append([]string{"up", "--detach", "--build"}, names...)...); err != nil {
+	if err := s.run(ctx, append(args, names...)...); err != nil {
 		return fmt.Errorf("starting the containers: %w", err)
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -88,11 +111,6 @@ func (s *Stack) Up(ctx context.Context, names []string) error {
 	}
 	s.say("up after %.1f s", time.Since(began).Seconds())
 	return nil
-}
-
-// Start starts one service and returns once it answers.
-func (s *Stack) Start(ctx context.Context, name string) error {
-	return s.Up(ctx, []string{name})
 }
 
 // await asks a service until it answers.
@@ -186,6 +204,11 @@ func parse(out []byte) ([]container, error) {
 	return list, nil
 }
 
+// running reports whether a container of the service runs.
+func running(list []container, name string) bool {
+	return slices.ContainsFunc(list, func(c container) bool { return c.Service == name && c.State == "running" })
+}
+
 // Addresses lists where the running services answer.
 func (s *Stack) Addresses(ctx context.Context) error {
 	list, err := s.containers(ctx)
@@ -193,7 +216,7 @@ func (s *Stack) Addresses(ctx context.Context) error {
 		return err
 	}
 	for _, svc := range s.services {
-		if slices.ContainsFunc(list, func(c container) bool { return c.Service == svc.Name && c.State == "running" }) {
+		if running(list, svc.Name) {
 			s.say("  %-14s %s", svc.Name, svc.Address)
 		}
 	}
@@ -226,9 +249,7 @@ func (s *Stack) Status(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"container", "state", "health", "address"})
+	t := terminal.NewTable("CONTAINER", "STATE", "HEALTH", "ADDRESS")
 	var problems error
 	for i, c := range list {
 		state, address := c.State, ""
