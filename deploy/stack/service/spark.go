@@ -186,10 +186,10 @@ const (
 	probe        = `{"session_id": "` + probeSession + `", "user_context": {"user_id": "stack"}, "spark_version": {}}`
 )
 
-// connectWorks has an executor run a task: Spark starts the executors and loads most
-// of its classes for the first one, for which no user should have to wait.
+// connectWorks has Spark run a first micro-batch: for that it starts the executors and
+// loads most of its classes, for which no user should have to wait.
 func (b *Builder) connectWorks(ctx context.Context) error {
-	query, err := os.ReadFile(filepath.Join(b.Project, "deploy", "spark", "first-task.sql"))
+	text, err := os.ReadFile(filepath.Join(b.Project, "deploy", "spark", "first-batch.sql"))
 	if err != nil {
 		return err
 	}
@@ -198,14 +198,30 @@ func (b *Builder) connectWorks(ctx context.Context) error {
 		return err
 	}
 	defer session.Close()
-	frame, err := session.SQL(ctx, string(query))
-	if err == nil {
-		_, err = frame.Collect(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("running a first task: %w", err)
+	if err := firstBatch(ctx, session, string(text)); err != nil {
+		return fmt.Errorf("running a first micro-batch: %w", err)
 	}
 	return nil
+}
+
+func firstBatch(ctx context.Context, session *stream.Session, text string) error {
+	ticks, err := session.ReadStream().Format("rate-micro-batch").Option("rowsPerBatch", 10).Load(ctx)
+	if err != nil {
+		return err
+	}
+	if err := session.CreateTempView(ctx, ticks, "ticks"); err != nil {
+		return err
+	}
+	rows, err := session.SQL(ctx, text)
+	if err != nil {
+		return err
+	}
+	query, err := session.WriteStream(rows).Format("noop").Trigger(stream.Once()).Start(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = query.AwaitTermination(ctx, 0)
+	return err
 }
 
 // connectAnswers asks the server for its version over Spark Connect, and the master
