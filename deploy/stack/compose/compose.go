@@ -230,6 +230,10 @@ func (s *Stack) Status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(list) == 0 {
+		s.say("Docker compose: the project bookstore has no containers")
+		return nil
+	}
 	byService := map[string]*service.Service{}
 	for _, svc := range s.services {
 		byService[svc.Name] = svc
