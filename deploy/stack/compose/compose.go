@@ -123,11 +123,10 @@ func (s *Stack) await(ctx context.Context, svc *service.Service) error {
 		err := svc.Answers(try)
 		cancel()
 		if err == nil {
-			return nil
+			return s.work(ctx, svc)
 		}
 		if time.Now().After(deadline) {
-			lines, _ := s.read(ctx, "logs", "--no-color", "--tail=15", svc.Name)
-			return fmt.Errorf("starting %s: no answer within %s: %w\nits last lines:\n%s", svc.Name, ready, err, lines)
+			return s.withLog(ctx, svc, fmt.Errorf("no answer within %s: %w", ready, err))
 		}
 		select {
 		case <-ctx.Done():
@@ -135,6 +134,28 @@ func (s *Stack) await(ctx context.Context, svc *service.Service) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// work has a service that answers do its first piece of work.
+func (s *Stack) work(ctx context.Context, svc *service.Service) error {
+	if svc.Works == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, svc.Start)
+	defer cancel()
+	if err := svc.Works(ctx); err != nil {
+		return s.withLog(ctx, svc, err)
+	}
+	return nil
+}
+
+// withLog adds the last lines of a service's log to an error.
+func (s *Stack) withLog(ctx context.Context, svc *service.Service, err error) error {
+	lines, logErr := s.read(context.WithoutCancel(ctx), "logs", "--no-color", "--tail=15", svc.Name)
+	if logErr != nil {
+		return fmt.Errorf("starting %s: %w", svc.Name, err)
+	}
+	return fmt.Errorf("starting %s: %w\nits last lines:\n%s", svc.Name, err, lines)
 }
 
 // Stop stops one service.
