@@ -44,7 +44,7 @@ func supervise(ctx context.Context, w *watcher) error {
 	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
 	for started := false; ; {
 		err := w.session(ctx, func() { started = true; pause.Reset() })
-		if !started || !lost(err) || ctx.Err() != nil {
+		if err == nil || !started || failed(err) || ctx.Err() != nil {
 			return err
 		}
 		wait := pause.NextBackOff()
@@ -55,9 +55,12 @@ func supervise(ctx context.Context, w *watcher) error {
 	}
 }
 
-// lost reports whether err says that the session's queries are out of reach.
-func lost(err error) bool {
-	return errors.Is(err, stream.ErrSessionExpired) || errors.Is(err, stream.ErrUnreachable)
+// failed reports whether err says that a query cannot run. Any other error says that
+// the server could not be asked, which may pass: one that is being shut down answers
+// with whatever it stumbles over.
+func failed(err error) bool {
+	var exception *stream.QueryException
+	return errors.As(err, &exception)
 }
 
 // unlessEnded returns err, or nil if ctx has ended: being told to end is no failure.
@@ -83,8 +86,9 @@ func (w *watcher) printf(format string, args ...any) {
 }
 
 // session joins the job's session on the server, sees that every query runs, calls
-// started and watches them. Unless the session is lost, no query is left running
-// when it returns.
+// started and watches them. It stops them when ctx ends, when one of them cannot run
+// and when they could not all be started the first time; otherwise they are left to be
+// joined again.
 func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	session, err := Connect(ctx, w.config)
 	if err != nil {
@@ -108,9 +112,10 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	for i, name := range job.Names {
 		runs[i] = &run{watcher: w, session: session, name: name, query: running[name]}
 	}
+	begun := false
 	defer func() {
 		err = unlessEnded(ctx, err)
-		if !lost(err) {
+		if err == nil || failed(err) || !begun {
 			err = errors.Join(err, w.stop(ctx, runs))
 		}
 	}()
@@ -123,6 +128,7 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	if err := starting.Wait(); err != nil {
 		return err
 	}
+	begun = true
 	started()
 	w.printf("Checkpoints are below %s", w.config.Job.Checkpoint(""))
 	w.printf("Ctrl-C stops the queries; the next submit goes on from their checkpoints")
