@@ -40,8 +40,7 @@ func Submit(ctx context.Context, c Config, out io.Writer) error {
 
 // supervise joins the session again as often as it is lost.
 func supervise(ctx context.Context, w *watcher) error {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
+	pause := newPause()
 	for started := false; ; {
 		err := w.session(ctx, func() { started = true; pause.Reset() })
 		if err == nil || !started || failed(err) || ctx.Err() != nil {
@@ -53,6 +52,13 @@ func supervise(ctx context.Context, w *watcher) error {
 			return unlessEnded(ctx, err)
 		}
 	}
+}
+
+// newPause is how long to wait before something is tried again.
+func newPause() *backoff.ExponentialBackOff {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
+	return pause
 }
 
 // failed reports whether err says that a query cannot run. Any other error says that
@@ -234,8 +240,7 @@ func confirm(ctx context.Context, query *stream.Query) error {
 // watch reports the query's micro-batches until somebody stops it or ctx ends, and
 // starts it again where it failed.
 func (r *run) watch(ctx context.Context) error {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
+	pause := newPause()
 	failures := 0
 	for {
 		err := r.follow(ctx, func() { failures = 0; pause.Reset() })
@@ -268,15 +273,11 @@ func (r *run) watch(ctx context.Context) error {
 
 // follow prints each micro-batch that had records and calls completed after each.
 func (r *run) follow(ctx context.Context, completed func()) error {
-	last := int64(-1)
 	for progress, err := range r.query.Progress(ctx) {
 		if err != nil {
 			return err
 		}
-		if progress.BatchID > last {
-			last = progress.BatchID
-			completed()
-		}
+		completed()
 		if records := progress.NumInputRows(); records > 0 {
 			r.printf("%s  %-16s batch %-6d %7d records %9.1f/s %6.2f s",
 				progress.Timestamp.UTC().Format("15:04:05Z"), r.name, progress.BatchID, records,
