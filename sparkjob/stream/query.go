@@ -122,6 +122,21 @@ func (q *Query) progress(ctx context.Context, c queryCommand) ([]*Progress, erro
 // server keeps are done between two polls. A continuous query reports none.
 func (q *Query) Progress(ctx context.Context) iter.Seq2[*Progress, error] {
 	return func(yield func(*Progress, error) bool) {
+		for p, err := range q.Reports(ctx) {
+			if err == nil && p.Idle() {
+				continue
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+	}
+}
+
+// Reports is as Progress with the idle reports among the micro-batches: a query that
+// finds no new data gives a sign of life every ten seconds.
+func (q *Query) Reports(ctx context.Context) iter.Seq2[*Progress, error] {
+	return func(yield func(*Progress, error) bool) {
 		var c progressCursor
 		for {
 			// Asked first, so that what is done before the end is not missed.
@@ -136,7 +151,7 @@ func (q *Query) Progress(ctx context.Context) iter.Seq2[*Progress, error] {
 				return
 			}
 			for _, p := range fresh {
-				if !p.Idle() && !yield(p, nil) {
+				if !yield(p, nil) {
 					return
 				}
 			}

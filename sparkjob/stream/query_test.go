@@ -524,6 +524,20 @@ func TestIdleQueries(t *testing.T) {
 	if !slices.Equal(batches, []int64{0}) {
 		t.Errorf("the iterator gives batches %v, want 0 only", batches)
 	}
+
+	looks = 0
+	idle := 0
+	for p, err := range s.Attach(testID, testRunID).Reports(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Idle() {
+			idle++
+		}
+	}
+	if idle != 3 {
+		t.Errorf("the iterator of all reports gives %d idle ones, want 3", idle)
+	}
 }
 
 func TestErrorsAreOneLine(t *testing.T) {
