@@ -20,11 +20,11 @@ type Book struct {
 	Author      string `json:"author"`
 	Year        int    `json:"year"`        // first publication as a book
 	Language    string `json:"language"`    // that it was written in
-	Shelf       string `json:"shelf"`       // name of the genre, one of Shelves
+	Shelf       string `json:"shelf"`       // ID of its Shelf
 	PriceCents  int    `json:"price_cents"` // in euro cents
+	Palette     string `json:"palette"`     // colours of the cover
+	Motif       string `json:"motif"`       // drawing on the cover
 	Description string `json:"description"` // plain text, three to five sentences
-	Palette     string `json:"palette"`     // colours of the cover, a class of the style sheet
-	Ornament    string `json:"ornament"`    // drawing on the cover, a symbol of the page
 }
 
 // Price is PriceCents as it is shown, such as "€9.90".
@@ -34,25 +34,36 @@ func (b Book) Price() string {
 
 // Shelf is the books of one genre.
 type Shelf struct {
-	ID    string // stable, for links within the page
-	Name  string
-	Books []Book // in the order of the catalogue
+	ID     string `json:"id"` // stable, of the same form as a book's; part of the shelf's address
+	Name   string `json:"name"`
+	About  string `json:"about"`  // a sentence or two
+	Design string `json:"design"` // that its books' covers share
+	Books  []Book `json:"-"`      // in the order of the catalogue
 }
 
-var books, byID = load()
+var (
+	shelves []Shelf
+	books   []Book // shelf by shelf
+	byID    = map[string]Book{}
+)
 
-// load panics on a malformed file: it is a part of the program, which the tests
+// init panics on a malformed file: it is a part of the program, which the tests
 // have read.
-func load() ([]Book, map[string]Book) {
-	var books []Book
-	if err := json.Unmarshal(file, &books); err != nil {
+func init() {
+	var content struct {
+		Shelves []Shelf `json:"shelves"`
+		Books   []Book  `json:"books"`
+	}
+	if err := json.Unmarshal(file, &content); err != nil {
 		panic(fmt.Errorf("reading the embedded catalogue: %w", err))
 	}
-	byID := make(map[string]Book, len(books))
+	shelves, books = content.Shelves, content.Books
 	for _, b := range books {
 		byID[b.ID] = b
+		if i := slices.IndexFunc(shelves, func(s Shelf) bool { return s.ID == b.Shelf }); i >= 0 {
+			shelves[i].Books = append(shelves[i].Books, b)
+		}
 	}
-	return books, byID
 }
 
 // Books returns every book, in the order in which the page shows them.
@@ -64,16 +75,15 @@ func ByID(id string) (Book, bool) {
 	return b, ok
 }
 
-// Shelves returns the books by genre, in the order of the catalogue.
-func Shelves() []Shelf {
-	var shelves []Shelf
-	for _, b := range books {
-		i := slices.IndexFunc(shelves, func(s Shelf) bool { return s.Name == b.Shelf })
-		if i < 0 {
-			i = len(shelves)
-			shelves = append(shelves, Shelf{ID: fmt.Sprintf("shelf-%d", i+1), Name: b.Shelf})
-		}
-		shelves[i].Books = append(shelves[i].Books, b)
+// Shelves returns the shelves with their books, in the order in which the page
+// shows them.
+func Shelves() []Shelf { return slices.Clone(shelves) }
+
+// ShelfByID returns the shelf with the given id.
+func ShelfByID(id string) (Shelf, bool) {
+	i := slices.IndexFunc(shelves, func(s Shelf) bool { return s.ID == id })
+	if i < 0 {
+		return Shelf{}, false
 	}
-	return shelves
+	return shelves[i], true
 }

@@ -28,7 +28,7 @@ func TestBooks(t *testing.T) {
 			ids[b.ID], titles[b.Title] = true, true
 			for field, value := range map[string]string{
 				"title": b.Title, "author": b.Author, "language": b.Language, "shelf": b.Shelf,
-				"description": b.Description, "palette": b.Palette, "ornament": b.Ornament,
+				"description": b.Description, "palette": b.Palette, "motif": b.Motif,
 			} {
 				if strings.TrimSpace(value) == "" || value != strings.TrimSpace(value) {
 					t.Errorf("%s is %q, want text without spaces around it", field, value)
@@ -57,15 +57,27 @@ func TestByIDUnknown(t *testing.T) {
 	}
 }
 
+func TestShelfByIDUnknown(t *testing.T) {
+	if s, ok := ShelfByID("no-such-shelf"); ok {
+		t.Errorf("ShelfByID of an unknown id = %v", s)
+	}
+}
+
 func TestShelvesHoldEveryBookOnce(t *testing.T) {
 	seen := map[string]int{}
 	for _, s := range Shelves() {
+		if !idForm.MatchString(s.ID) || s.Name == "" || s.About == "" || s.Design == "" {
+			t.Errorf("shelf %+v lacks something", s)
+		}
+		if got, ok := ShelfByID(s.ID); !ok || got.Name != s.Name {
+			t.Errorf("ShelfByID(%q) = %v, %v", s.ID, got, ok)
+		}
 		if len(s.Books) < 2 {
 			t.Errorf("shelf %q has %d books, want a shelf worth its name", s.Name, len(s.Books))
 		}
 		for _, b := range s.Books {
 			seen[b.ID]++
-			if b.Shelf != s.Name {
+			if b.Shelf != s.ID {
 				t.Errorf("%s of shelf %q stands on %q", b.ID, b.Shelf, s.Name)
 			}
 		}

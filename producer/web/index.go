@@ -1,130 +1,56 @@
 package web
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"embed"
-	"encoding/hex"
 	"fmt"
-	"html/template"
-	"io/fs"
-	"net/http"
-	"path"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"example.com/bookstore/producer/catalogue"
 )
 
-//go:embed page
-var files embed.FS
+// scripts of the pages that show books.
+var scripts = []string{"store.js"}
 
-// pages is what the store shows to people. It is the same for every visitor, so it
-// is rendered once.
-type pages struct {
-	index  file
-	assets map[string]file // by file name
-	errors *template.Template
+type indexPage struct {
+	layout
+	Shelves  []catalogue.Shelf
+	Featured []catalogue.Book // one of each shelf, for the page's head
+	Count    int              // of books
 }
 
-type file struct {
-	content     []byte
-	contentType string
-	tag         string // hash of the content
-}
-
-func newFile(content []byte, contentType string) file {
-	sum := sha256.Sum256(content)
-	return file{content, contentType, hex.EncodeToString(sum[:8])}
-}
-
-func renderPages() (*pages, error) {
-	p := &pages{assets: map[string]file{}}
-	names, err := fs.Glob(files, "page/assets/*")
-	if err != nil {
-		return nil, fmt.Errorf("listing the assets: %w", err)
+// renderListings renders the pages that need nothing of a request.
+func (p *pages) renderListings() error {
+	shelves := catalogue.Shelves()
+	index := indexPage{
+		layout:  layout{Title: "Bookstore", Section: "home", Scripts: scripts},
+		Shelves: shelves, Count: len(catalogue.Books()),
 	}
-	for _, name := range names {
-		content, err := files.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("reading an asset: %w", err)
+	for _, shelf := range shelves {
+		if len(shelf.Books) > 0 {
+			index.Featured = append(index.Featured, shelf.Books[0])
 		}
-		p.assets[path.Base(name)] = newFile(content, contentTypes[path.Ext(name)])
 	}
-	templates, err := template.New("").Funcs(template.FuncMap{
-		// The hash in the address lets a browser keep the file for good.
-		"asset": func(name string) (string, error) {
-			a, ok := p.assets[name]
-			if !ok {
-				return "", fmt.Errorf("no asset %s", name)
-			}
-			return "/assets/" + name + "?v=" + a.tag, nil
-		},
-		"coverTitle": coverTitle,
-	}).ParseFS(files, "page/*.html")
+	var err error
+	html := func(name string, data any) file {
+		var body []byte
+		if err == nil {
+			body, err = p.render(name, data)
+		}
+		return newFile(body, echo.MIMETextHTMLCharsetUTF8)
+	}
+	p.index = html("index.html", index)
+	index.Title, index.Section = "Shelves – Bookstore", "shelves"
+	p.shelves = html("shelves.html", index)
+	for _, shelf := range shelves {
+		p.shelf[shelf.ID] = html("shelf.html", shelfPage{
+			layout{Title: shelf.Name + " – Bookstore", Section: "shelves", Scripts: scripts}, shelf, shelves,
+		})
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the page's templates: %w", err)
+		return fmt.Errorf("rendering the catalogue: %w", err)
 	}
-	var index bytes.Buffer
-	if err := templates.ExecuteTemplate(&index, "index.html", catalogue.Shelves()); err != nil {
-		return nil, fmt.Errorf("rendering the page: %w", err)
-	}
-	p.index = newFile(index.Bytes(), echo.MIMETextHTMLCharsetUTF8)
-	p.errors = templates.Lookup("error.html")
-	return p, nil
+	return nil
 }
 
-// contentTypes are not left to the machine's own table, which may lack them.
-var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8",
-	".js":  "text/javascript; charset=utf-8",
-	".svg": "image/svg+xml",
-}
-
-// coverTitle is a title as a cover has room for it: without its subtitle.
-func coverTitle(title string) string {
-	if i := strings.IndexAny(title, ";:,"); i > 0 {
-		return title[:i]
-	}
-	return title
-}
-
-// index shows the catalogue and gives a new visitor the cookie.
-func (s *Server) index(c echo.Context) error {
-	newVisitor(c).id("")
-	return serve(c, s.pages.index, "private, no-cache")
-}
-
-// asset serves a style sheet, script or image of the page.
-func (s *Server) asset(c echo.Context) error {
-	a, ok := s.pages.assets[c.Param("name")]
-	if !ok {
-		return echo.ErrNotFound
-	}
-	caching := "no-cache"
-	if c.QueryParam("v") == a.tag {
-		caching = "public, max-age=31536000, immutable"
-	}
-	return serve(c, a, caching)
-}
-
-func serve(c echo.Context, f file, caching string) error {
-	h := c.Response().Header()
-	tag := `W/"` + f.tag + `"` // weak, since it is the same with and without gzip
-	h.Set(echo.HeaderCacheControl, caching)
-	h.Set("ETag", tag)
-	if c.Request().Header.Get("If-None-Match") == tag {
-		return c.NoContent(http.StatusNotModified)
-	}
-	return c.Blob(http.StatusOK, f.contentType, f.content)
-}
-
-func (s *Server) errorPage(c echo.Context, problem *Problem) error {
-	var body bytes.Buffer
-	title := http.StatusText(problem.Status)
-	if err := s.pages.errors.Execute(&body, map[string]any{"Status": problem.Status, "Title": title, "Detail": problem.Detail}); err != nil {
-		return fmt.Errorf("rendering the error page: %w", err)
-	}
-	return c.HTMLBlob(problem.Status, body.Bytes())
-}
+// index shows the whole catalogue, shelf by shelf.
+func (s *Server) index(c echo.Context) error { return listing(c, s.pages.index) }

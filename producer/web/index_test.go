@@ -16,18 +16,19 @@ func TestIndexShowsEveryBook(t *testing.T) {
 	if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
 		t.Fatalf("got %d %s", w.Code, w.Header().Get("Content-Type"))
 	}
-	css := string(s.pages.assets["store.css"].content)
 	for _, b := range catalogue.Books() {
-		for _, hook := range []string{`data-book-id="` + b.ID + `"`, `id="title-` + b.ID + `"`, b.Price()} {
+		for _, hook := range []string{
+			`data-book-id="` + b.ID + `"`, `id="title-` + b.ID + `"`, `href="/books/` + b.ID + `"`, b.Price(),
+			`src="/covers/` + b.ID + `.svg?v=`,
+		} {
 			if !strings.Contains(page, hook) {
 				t.Errorf("%s: the page lacks %s", b.ID, hook)
 			}
 		}
-		if !strings.Contains(css, ".palette-"+b.Palette+" ") {
-			t.Errorf("%s: the style sheet lacks palette %q", b.ID, b.Palette)
-		}
-		if !strings.Contains(page, `id="ornament-`+b.Ornament+`"`) {
-			t.Errorf("%s: the page lacks ornament %q", b.ID, b.Ornament)
+	}
+	for _, shelf := range catalogue.Shelves() {
+		if !strings.Contains(page, `href="/shelves/`+shelf.ID+`"`) {
+			t.Errorf("the page does not lead to shelf %s", shelf.ID)
 		}
 	}
 	for hook, want := range map[string]int{
@@ -87,15 +88,5 @@ func TestPagesAreCompressed(t *testing.T) {
 	w := send(newServer(t, &fakePublisher{}), http.MethodGet, "/", "", "Accept-Encoding", "gzip")
 	if w.Header().Get("Content-Encoding") != "gzip" || w.Body.Len() == 0 {
 		t.Errorf("got %v", w.Header())
-	}
-}
-
-func TestCoverTitle(t *testing.T) {
-	for title, want := range map[string]string{
-		"Dracula": "Dracula", "Walden; or, Life in the Woods": "Walden", "Gitanjali: Song Offerings": "Gitanjali",
-	} {
-		if got := coverTitle(title); got != want {
-			t.Errorf("coverTitle(%q) = %q, want %q", title, got, want)
-		}
 	}
 }

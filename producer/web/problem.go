@@ -71,7 +71,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(int(problem.RetryAfter.Seconds())))
 	}
 	if wantsPage(c.Request()) {
-		err = s.errorPage(c, problem)
+		err = s.show(c, problem.Status, "error.html", errorPage{layout{Title: problem.heading() + " – Bookstore"}, problem.heading(), problem.Detail})
 	} else {
 		var body []byte
 		if body, err = problem.body(c.Request().URL.EscapedPath()); err == nil {
@@ -103,6 +103,25 @@ func (s *Server) problemOf(err error, c echo.Context) *Problem {
 	default:
 		s.logger.Error("answering a request", "method", c.Request().Method, "path", c.Path(), "error", err)
 		return &Problem{Status: http.StatusInternalServerError}
+	}
+}
+
+type errorPage struct {
+	layout
+	Heading, Detail string
+}
+
+// heading is the title as a person reads it.
+func (p *Problem) heading() string {
+	switch {
+	case p.Title != "":
+		return p.Title
+	case p.Status == http.StatusNotFound:
+		return "This page is not in the store"
+	case p.Status == http.StatusInternalServerError:
+		return "Something went wrong here"
+	default:
+		return http.StatusText(p.Status)
 	}
 }
 

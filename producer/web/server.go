@@ -56,6 +56,7 @@ type Server struct {
 	logger    *slog.Logger
 	clock     func() time.Time
 	pages     *pages
+	purchases purchases
 	crossSite *http.CrossOriginProtection
 	echo      *echo.Echo
 	http      *http.Server
@@ -100,7 +101,14 @@ func New(cfg Config) (*Server, error) {
 	get := []string{http.MethodGet, http.MethodHead}
 	zip := middleware.Gzip()
 	e.Match(get, "/", s.index, zip)
+	e.Match(get, "/shelves", s.shelves, zip)
+	e.Match(get, "/shelves/:id", s.shelf, zip)
+	e.Match(get, "/search", s.search, zip)
+	e.Match(get, "/books/:id", s.book, zip)
+	e.POST("/purchases", s.postPurchase, s.refuseCrossSite)
+	e.Match(get, "/purchases/:id", s.purchase, zip)
 	e.Match(get, "/assets/:name", s.asset, zip)
+	e.Match(get, "/covers/:name", s.cover, zip)
 	e.POST("/events", s.postEvents, s.refuseCrossSite)
 	e.POST("/track-event", s.postTrackEvent, s.refuseCrossSite)
 	e.Match(get, "/healthz", s.healthz)
@@ -154,7 +162,7 @@ func (s *Server) requestLog() echo.MiddlewareFunc {
 	})
 }
 
-// secureHeaders lets the page use only what this server itself serves, in files
+// secureHeaders lets the pages use only what this server itself serves, in files
 // of their own: nothing inline, nothing from elsewhere, in nobody's frame.
 func secureHeaders() echo.MiddlewareFunc {
 	secure := middleware.SecureWithConfig(middleware.SecureConfig{
@@ -164,7 +172,7 @@ func secureHeaders() echo.MiddlewareFunc {
 		HSTSMaxAge:         365 * 24 * 60 * 60,
 		ReferrerPolicy:     "same-origin",
 		ContentSecurityPolicy: "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
-			"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+			"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 	})
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return secure(func(c echo.Context) error {

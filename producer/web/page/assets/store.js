@@ -1,5 +1,5 @@
-// Turns what a visitor does on the page into events, and says that a book is
-// bought only once the store has confirmed it.
+// Turns what a visitor does on a page into events, and says that a book is bought
+// only once the store has confirmed it. Without it the forms of the pages still buy.
 "use strict";
 
 (() => {
@@ -27,7 +27,7 @@
   });
 
   const bookOf = (element) => element.closest("[data-book-id]");
-  const titleOf = (book) => book.querySelector("h3").textContent;
+  const titleOf = (book) => book.querySelector("[data-title]").textContent;
 
   // A confirmation has done its work after a while; a failure stays until the next
   // purchase.
@@ -95,17 +95,21 @@
 
   // Descriptions. The store has been told of those in `open`.
   const open = new Set();
-  const tell = (details) => {
-    const book = bookOf(details);
+  const tell = (book, isOpen) => {
     const id = book.dataset.bookId;
-    if (details.open === open.has(id)) return;
-    if (details.open) open.add(id);
+    if (isOpen === open.has(id)) return;
+    if (isOpen) open.add(id);
     else open.delete(id);
-    send(newEvent(details.open ? "description_open" : "description_close", id), book);
+    send(newEvent(isOpen ? "description_open" : "description_close", id), book);
   };
-  for (const details of document.querySelectorAll("details")) {
-    details.addEventListener("toggle", () => tell(details));
+  for (const details of document.querySelectorAll(".book details")) {
+    details.addEventListener("toggle", () => tell(bookOf(details), details.open));
   }
+  // On the page of one book its description is open as long as the page is shown.
+  const tellWhatIsOpen = () => {
+    for (const book of document.querySelectorAll("[data-description-shown]")) tell(book, true);
+    for (const details of document.querySelectorAll(".book details[open]")) tell(bookOf(details), true);
+  };
 
   // Purchases. One that was not confirmed keeps its event, so that buying again
   // is the same purchase and not a second one.
@@ -135,7 +139,10 @@
     }
   };
   for (const button of document.querySelectorAll('[data-action="buy"]')) {
-    button.addEventListener("click", () => buy(button));
+    button.form.addEventListener("submit", (event) => { // which serves where there is no script
+      event.preventDefault();
+      buy(button);
+    });
   }
 
   // Leaving the page closes what is open. A beacon outlives the page, but its
@@ -148,9 +155,10 @@
       navigator.sendBeacon("/events", JSON.stringify(events.slice(i, i + 200)));
     }
   });
-  // Coming back to a page that the browser has kept opens them again.
-  addEventListener("pageshow", (event) => {
-    if (!event.persisted) return;
-    for (const details of document.querySelectorAll("details[open]")) tell(details);
+  // The page is shown: for the first time, or again from where the browser has kept
+  // it. One that the browser prepares in advance is not shown yet.
+  addEventListener("pageshow", () => {
+    if (document.prerendering) document.addEventListener("prerenderingchange", tellWhatIsOpen, { once: true });
+    else tellWhatIsOpen();
   });
 })();
