@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
@@ -10,26 +11,48 @@ import (
 // a topic. What a reader has not read yet is the difference to its own offsets.
 // errors.Is tells ErrNotFound and ErrUnreachable.
 func (a *Admin) EndOffsets(ctx context.Context, name string) (map[int]int64, error) {
+	return a.offsets(ctx, name, "asking for the end of", kafka.LatestOffsetSpec)
+}
+
+// StartOffsets returns the offset of the first record that is still kept, for each
+// partition of a topic. Its errors are those of EndOffsets.
+func (a *Admin) StartOffsets(ctx context.Context, name string) (map[int]int64, error) {
+	return a.offsets(ctx, name, "asking for the beginning of", kafka.EarliestOffsetSpec)
+}
+
+// OffsetsAt returns the offset of the first record that was received at a time or
+// later, for each partition of a topic that has one. Its errors are those of EndOffsets.
+func (a *Admin) OffsetsAt(ctx context.Context, name string, at time.Time) (map[int]int64, error) {
+	offsets, err := a.offsets(ctx, name, "looking for a time in", kafka.NewOffsetSpecForTimestamp(at.UnixMilli()))
+	for partition, offset := range offsets {
+		if offset < 0 {
+			delete(offsets, partition)
+		}
+	}
+	return offsets, err
+}
+
+func (a *Admin) offsets(ctx context.Context, name, doing string, spec kafka.OffsetSpec) (map[int]int64, error) {
 	count, err := a.Partitions(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	latest := make(map[kafka.TopicPartition]kafka.OffsetSpec, count)
+	wanted := make(map[kafka.TopicPartition]kafka.OffsetSpec, count)
 	for p := range count {
-		latest[kafka.TopicPartition{Topic: &name, Partition: int32(p)}] = kafka.LatestOffsetSpec
+		wanted[kafka.TopicPartition{Topic: &name, Partition: int32(p)}] = spec
 	}
-	result, err := a.client.ListOffsets(ctx, latest)
+	result, err := a.client.ListOffsets(ctx, wanted)
 	if err != nil {
-		return nil, a.explain("asking for the end of", name, err)
+		return nil, a.explain(doing, name, err)
 	}
-	ends := make(map[int]int64, count)
+	offsets := make(map[int]int64, count)
 	for partition, info := range result.ResultInfos {
 		if info.Error.Code() != kafka.ErrNoError {
-			return nil, a.explain("asking for the end of", name, info.Error)
+			return nil, a.explain(doing, name, info.Error)
 		}
-		ends[int(partition.Partition)] = int64(info.Offset)
+		offsets[int(partition.Partition)] = int64(info.Offset)
 	}
-	return ends, nil
+	return offsets, nil
 }

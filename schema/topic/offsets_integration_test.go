@@ -35,8 +35,11 @@ func TestEndOffsets(t *testing.T) {
 	}
 	defer producer.Close()
 	reports := make(chan kafka.Event, 3)
-	for _, partition := range []int32{1, 2, 2} {
-		if err := producer.Produce(&kafka.Message{TopicPartition: kafka.TopicPartition{Topic: &name, Partition: partition}}, reports); err != nil {
+	began := time.Now().Truncate(time.Millisecond)
+	for i, partition := range []int32{1, 2, 2} {
+		if err := producer.Produce(&kafka.Message{
+			TopicPartition: kafka.TopicPartition{Topic: &name, Partition: partition}, Timestamp: began.Add(time.Duration(i) * time.Minute),
+		}, reports); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -48,5 +51,13 @@ func TestEndOffsets(t *testing.T) {
 	ends, err := admin.EndOffsets(t.Context(), name)
 	if want := map[int]int64{0: 0, 1: 1, 2: 2}; err != nil || !maps.Equal(ends, want) {
 		t.Errorf("EndOffsets = %v, %v; want %v", ends, err, want)
+	}
+	starts, err := admin.StartOffsets(t.Context(), name)
+	if want := map[int]int64{0: 0, 1: 0, 2: 0}; err != nil || !maps.Equal(starts, want) {
+		t.Errorf("StartOffsets = %v, %v; want %v", starts, err, want)
+	}
+	at, err := admin.OffsetsAt(t.Context(), name, began.Add(90*time.Second))
+	if want := map[int]int64{2: 1}; err != nil || !maps.Equal(at, want) {
+		t.Errorf("OffsetsAt = %v, %v; want %v", at, err, want)
 	}
 }

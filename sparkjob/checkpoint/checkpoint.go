@@ -264,12 +264,11 @@ func parseKafka(text []byte) (topic string, offsets Offsets, err error) {
 	if err := json.Unmarshal(text, &topics); err != nil {
 		return "", nil, fmt.Errorf("reading the offsets of Kafka: %w", err)
 	}
-	if len(topics) != 1 {
-		return "", nil, fmt.Errorf("it has the offsets of %d topics, not of one", len(topics))
+	names := slices.Collect(maps.Keys(topics))
+	if len(names) != 1 {
+		return "", nil, fmt.Errorf("it has the offsets of %d topics, not of one", len(names))
 	}
-	for topic, offsets = range maps.All(topics) {
-	}
-	return topic, offsets, nil
+	return names[0], topics[names[0]], nil
 }
 
 // initialOffsets reads where the first micro-batch began. The source writes them, and
