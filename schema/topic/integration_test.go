@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/topic"
 )
@@ -54,6 +56,35 @@ func TestEnsure(t *testing.T) {
 	spec.Name = "no name"
 	if _, err := admin.Ensure(t.Context(), spec); err == nil {
 		t.Error("Ensure took an impossible name")
+	}
+}
+
+func TestEnsureCompacted(t *testing.T) {
+	servers := os.Getenv("KAFKA_BOOTSTRAP_SERVERS")
+	admin, err := topic.NewAdmin(servers, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	spec := topic.Spec{
+		Name: "topic_test_" + schema.NewEventID(), Partitions: 1, ReplicationFactor: 1, Retention: 24 * time.Hour, Compact: true,
+	}
+	if created, err := admin.Ensure(t.Context(), spec); !created || err != nil {
+		t.Fatalf("Ensure = %v, %v", created, err)
+	}
+	client, err := kafka.NewAdminClient(&kafka.ConfigMap{"bootstrap.servers": servers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	results, err := client.DescribeConfigs(t.Context(), []kafka.ConfigResource{{Type: kafka.ResourceTopic, Name: spec.Name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "86400000", "segment.ms": "3600000"} {
+		if got := results[0].Config[name].Value; got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
 	}
 }
 

@@ -28,7 +28,15 @@ type Spec struct {
 	ReplicationFactor int
 	MinInSyncReplicas int           // 1 if zero
 	Retention         time.Duration // the broker's default if zero
+
+	// Compact lets the broker drop a record once a later one has the same key, even
+	// before Retention is over (cleanup.policy=compact,delete).
+	Compact bool
 }
+
+// compactSegment is after how long a segment of a compacted topic is closed: the
+// broker neither compacts nor deletes the one that it writes to.
+const compactSegment = time.Hour
 
 // Admin asks and changes the topics of one cluster.
 type Admin struct {
@@ -82,6 +90,10 @@ func (a *Admin) Ensure(ctx context.Context, spec Spec) (created bool, err error)
 	config := map[string]string{"min.insync.replicas": strconv.Itoa(max(spec.MinInSyncReplicas, 1))}
 	if spec.Retention > 0 {
 		config["retention.ms"] = strconv.FormatInt(spec.Retention.Milliseconds(), 10)
+	}
+	if spec.Compact {
+		config["cleanup.policy"] = "compact,delete"
+		config["segment.ms"] = strconv.FormatInt(compactSegment.Milliseconds(), 10)
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
