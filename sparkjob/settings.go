@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -33,6 +36,7 @@ type settings struct {
 	cassandraSettings `embed:""`
 	adminSettings     `embed:""`
 	jobSettings       `embed:""`
+	watchSettings     `embed:""`
 }
 
 type sparkSettings struct {
@@ -76,9 +80,40 @@ type jobSettings struct {
 	SparkCassandraPort         int           `env:"SPARK_CASSANDRA_PORT" group:"Job:" help:"The port of CQL as Spark sees it; by default the same (${env})."`
 }
 
+// watchSettings are how the driver tells what it sees.
+type watchSettings struct {
+	StalledAfter time.Duration `env:"SPARKJOB_STALLED_AFTER" default:"30s" group:"Watching:" help:"How long records may wait without a micro-batch until a query counts as stalled (${env})."`
+	MetricsAddr  string        `env:"SPARKJOB_METRICS_ADDR" group:"Watching:" placeholder:"HOST:PORT" help:"Where /metrics and /healthz are served; nowhere if empty (${env})."`
+	LogFormat    string        `env:"SPARKJOB_LOG_FORMAT" default:"lines" enum:"lines,text,json" group:"Watching:" help:"What submit prints: lines for people, or a log as text or json (${env})."`
+}
+
+func (s watchSettings) Validate() error {
+	var errs []error
+	if s.StalledAfter < time.Second {
+		errs = append(errs, fmt.Errorf("--stalled-after is %v, not at least 1s", s.StalledAfter))
+	}
+	if s.MetricsAddr != "" {
+		if _, _, err := net.SplitHostPort(s.MetricsAddr); err != nil {
+			errs = append(errs, fmt.Errorf("--metrics-addr: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// log returns the log that the format asks for, nil for lines.
+func (s watchSettings) log(out io.Writer) *slog.Logger {
+	switch s.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(out, nil))
+	case "json":
+		return slog.New(slog.NewJSONHandler(out, nil))
+	}
+	return nil
+}
+
 // Validate is called by kong after parsing.
 func (s settings) Validate() error {
-	return errors.Join(s.kafkaSettings.Validate(), s.cassandraSettings.Validate(), s.adminSettings.Validate(), s.jobSettings.Validate())
+	return errors.Join(s.kafkaSettings.Validate(), s.cassandraSettings.Validate(), s.adminSettings.Validate(), s.jobSettings.Validate(), s.watchSettings.Validate())
 }
 
 func (s kafkaSettings) Validate() error {
@@ -157,7 +192,7 @@ func (s settings) driverConfig() (driver.Config, error) {
 		Cassandra: db,
 		AdminUser: s.CassandraAdminUser, AdminPassword: string(s.CassandraAdminPassword),
 		StorePassword: string(s.CassandraStorePassword), ReplicationFactor: s.CassandraReplicationFactor,
-		StopTimeout: s.StopTimeout,
+		StopTimeout: s.StopTimeout, StalledAfter: s.StalledAfter, MetricsAddr: s.MetricsAddr, Log: s.log(os.Stdout),
 		Job: job.Config{
 			KafkaBootstrapServers: sparkKafka, Topic: s.Topic, Cassandra: sparkDB, CheckpointLocation: checkpoints,
 			MaxOffsetsPerTrigger: s.MaxOffsetsPerTrigger, Trigger: s.Trigger, ShufflePartitions: s.ShufflePartitions,

@@ -21,12 +21,18 @@ type QueryState string
 
 // The states of a streaming query.
 const (
+	QueryStarting   QueryState = "starting" // until it is seen to work
 	QueryRunning    QueryState = "running"
 	QueryStalled    QueryState = "stalled"    // runs, but does not get on although there are records
 	QueryRestarting QueryState = "restarting" // failed, and is about to be started again
 	QueryStopped    QueryState = "stopped"    // was told to end
 	QueryFailed     QueryState = "failed"     // and is not started again
 )
+
+// QueryStates lists every state.
+func QueryStates() []QueryState {
+	return []QueryState{QueryStarting, QueryRunning, QueryStalled, QueryRestarting, QueryStopped, QueryFailed}
+}
 
 // StreamingQuery is a row of streaming_queries: what the driver last saw of one query
 // of a job. It is the driver that writes it, every few seconds and at each change.

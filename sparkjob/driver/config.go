@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -36,7 +37,10 @@ type Config struct {
 
 	Job job.Config
 
-	StopTimeout time.Duration // how long a query gets to end
+	StopTimeout  time.Duration // how long a query gets to end
+	StalledAfter time.Duration // how long records wait without a micro-batch until a query counts as stalled
+	MetricsAddr  string        // host:port of /metrics; "" for none
+	Log          *slog.Logger  // takes what Submit tells; nil for lines to its writer
 }
 
 // requestTimeout bounds each question to Kafka and Cassandra before the start.

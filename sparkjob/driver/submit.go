@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
+	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/sparkjob/job"
 	"example.com/bookstore/sparkjob/stream"
 )
@@ -35,7 +37,29 @@ func Submit(ctx context.Context, c Config, out io.Writer) error {
 	if err := Check(ctx, c); err != nil {
 		return unlessEnded(ctx, err)
 	}
-	return supervise(ctx, &watcher{config: c, out: out})
+	w := &watcher{config: c, out: out, tracker: newTracker(c.Topic.Name, job.Names)}
+	stop := w.observe(ctx)
+	err := supervise(ctx, w)
+	w.tracker.end(err)
+	return errors.Join(err, stop())
+}
+
+// observe begins what looks at the queries beside the job itself, and returns what ends
+// it and waits for that.
+func (w *watcher) observe(ctx context.Context) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the end is reported, too
+	stopMetrics := w.serveMetrics(ctx)
+	var observers errgroup.Group
+	observers.Go(func() error { return w.watchTopic(ctx) })
+	observers.Go(func() error {
+		(&reporter{watcher: w}).report(ctx)
+		return nil
+	})
+	return func() error {
+		cancel()
+		stopMetrics()
+		return observers.Wait()
+	}
 }
 
 // supervise joins the session again as often as it is lost.
@@ -47,7 +71,10 @@ func supervise(ctx context.Context, w *watcher) error {
 			return err
 		}
 		wait := pause.NextBackOff()
-		w.printf("Spark has gone away, asking again in %.1f s: %s", wait.Seconds(), firstLine(err.Error()))
+		why := firstLine(err.Error())
+		w.tracker.setAll(cassandra.QueryRestarting, "Spark has gone away: "+why)
+		w.warn(fmt.Sprintf("Spark has gone away, asking again in %.1f s: %s", wait.Seconds(), why),
+			"Spark has gone away", "retry_in", wait, "error", why)
 		if !sleep(ctx, wait) {
 			return unlessEnded(ctx, err)
 		}
@@ -79,16 +106,36 @@ func unlessEnded(ctx context.Context, err error) error {
 
 // watcher is one run of Submit.
 type watcher struct {
-	config Config
+	config  Config
+	tracker *tracker
 
 	mu  sync.Mutex
 	out io.Writer
 }
 
-func (w *watcher) printf(format string, args ...any) {
+// info tells a fact: as a line to whoever reads, or as a record to a log.
+func (w *watcher) info(line, message string, attrs ...any) {
+	w.tell(slog.LevelInfo, line, message, attrs)
+}
+
+// warn tells a fact about which somebody may have to do something.
+func (w *watcher) warn(line, message string, attrs ...any) {
+	w.tell(slog.LevelWarn, line, message, attrs)
+}
+
+func (w *watcher) tell(level slog.Level, line, message string, attrs []any) {
+	if w.config.Log != nil {
+		w.config.Log.Log(context.Background(), level, message, attrs...)
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	fmt.Fprintf(w.out, format+"\n", args...)
+	fmt.Fprintln(w.out, line)
+}
+
+// queryLine is a line about one query.
+func queryLine(name, format string, args ...any) string {
+	return fmt.Sprintf("%-16s ", name) + fmt.Sprintf(format, args...)
 }
 
 // session joins the job's session on the server, sees that every query runs, calls
@@ -112,7 +159,8 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	w.printf("Spark %s at %s, session %s", version, session.Address(), session.ID())
+	w.info(fmt.Sprintf("Spark %s at %s, session %s", version, session.Address(), session.ID()),
+		"joined Spark", "version", version, "address", session.Address(), "session", session.ID())
 
 	runs := make([]*run, len(job.Names))
 	for i, name := range job.Names {
@@ -136,8 +184,9 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	}
 	begun = true
 	started()
-	w.printf("Checkpoints are below %s", w.config.Job.Checkpoint(""))
-	w.printf("Ctrl-C stops the queries; the next submit goes on from their checkpoints")
+	w.info("Checkpoints are below "+w.config.Job.Checkpoint("")+
+		"\nCtrl-C stops the queries; the next submit goes on from their checkpoints",
+		"all queries run", "checkpoints", w.config.Job.Checkpoint(""))
 
 	watching, watchCtx := errgroup.WithContext(ctx)
 	for _, r := range runs {
@@ -159,7 +208,8 @@ func (w *watcher) stop(ctx context.Context, runs []*run) error {
 			if err := r.query.Stop(ctx); err != nil {
 				return fmt.Errorf("stopping query %s: %w", r.name, err)
 			}
-			w.printf("%-16s stopped", r.name)
+			w.tracker.set(r.name, cassandra.QueryStopped, "the driver was told to end")
+			w.info(queryLine(r.name, "stopped"), "query stopped", "query", r.name)
 			return nil
 		})
 	}
@@ -205,7 +255,8 @@ func (r *run) begin(ctx context.Context) error {
 	if err := confirm(ctx, r.query); err != nil {
 		return fmt.Errorf("starting query %s: %w", r.name, err)
 	}
-	r.printf("%-16s %s, id %s", r.name, verb, r.query.ID())
+	r.tracker.set(r.name, cassandra.QueryRunning, "")
+	r.info(queryLine(r.name, "%s, id %s", verb, r.query.ID()), "query "+verb, "query", r.name, "id", r.query.ID(), "run_id", r.query.RunID())
 	return nil
 }
 
@@ -251,17 +302,22 @@ func (r *run) watch(ctx context.Context) error {
 		switch {
 		case err == nil:
 			r.query = nil
-			r.printf("%-16s was stopped", r.name)
+			r.tracker.set(r.name, cassandra.QueryStopped, "somebody stopped it")
+			r.info(queryLine(r.name, "was stopped"), "query was stopped by somebody else", "query", r.name)
 			return nil
 		case !errors.As(err, &failed):
 			return fmt.Errorf("watching query %s: %w", r.name, err)
 		}
 		r.query = nil
+		why := firstLine(failed.Message)
 		if failures++; failures == maxFailures {
+			r.tracker.set(r.name, cassandra.QueryFailed, why)
 			return fmt.Errorf("query %s failed %d times in a row: %w", r.name, failures, failed)
 		}
 		wait := pause.NextBackOff()
-		r.printf("%-16s failed and starts again in %.1f s: %s", r.name, wait.Seconds(), firstLine(failed.Message))
+		r.tracker.set(r.name, cassandra.QueryRestarting, "failed: "+why)
+		r.warn(queryLine(r.name, "failed and starts again in %.1f s: %s", wait.Seconds(), why),
+			"query failed", "query", r.name, "retry_in", wait, "error", why)
 		if !sleep(ctx, wait) {
 			return nil
 		}
@@ -271,17 +327,26 @@ func (r *run) watch(ctx context.Context) error {
 	}
 }
 
-// follow prints each micro-batch that had records and calls completed after each.
+// follow takes in what Spark reports of the query, tells of each micro-batch that had
+// records and calls completed after each.
 func (r *run) follow(ctx context.Context, completed func()) error {
-	for progress, err := range r.query.Progress(ctx) {
+	for progress, err := range r.query.Reports(ctx) {
 		if err != nil {
 			return err
 		}
+		if stalled := r.tracker.progressed(r.name, progress, time.Now()); stalled > 0 {
+			r.info(queryLine(r.name, "goes on after %.0f s", stalled.Seconds()), "query goes on", "query", r.name, "stalled_for", stalled)
+		}
+		if progress.Idle() {
+			continue
+		}
 		completed()
 		if records := progress.NumInputRows(); records > 0 {
-			r.printf("%s  %-16s batch %-6d %7d records %9.1f/s %6.2f s",
+			r.info(fmt.Sprintf("%s  %-16s batch %-6d %7d records %9.1f/s %6.2f s",
 				progress.Timestamp.UTC().Format("15:04:05Z"), r.name, progress.BatchID, records,
-				progress.ProcessedRowsPerSecond(), progress.BatchDuration.Seconds())
+				progress.ProcessedRowsPerSecond(), progress.BatchDuration.Seconds()),
+				"micro-batch", "query", r.name, "batch", progress.BatchID, "records", records,
+				"records_per_second", progress.ProcessedRowsPerSecond(), "took", progress.BatchDuration)
 		}
 	}
 	return nil
