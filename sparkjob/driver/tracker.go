@@ -100,7 +100,9 @@ func newTracker(topic string, names []string) *tracker {
 func (t *tracker) set(query string, state cassandra.QueryState, message string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.setLocked(t.queries[query], state, message)
+	q := t.queries[query]
+	q.sign = time.Now() // what has just begun gets its time before it counts as stalled
+	t.setLocked(q, state, message)
 }
 
 func (t *tracker) setLocked(q *tracked, state cassandra.QueryState, message string) {
@@ -109,9 +111,6 @@ func (t *tracker) setLocked(q *tracked, state cassandra.QueryState, message stri
 	}
 	if q.State != cassandra.QueryRestarting && state == cassandra.QueryRestarting {
 		q.Restarts++
-	}
-	if q.State != state {
-		q.sign = time.Now() // each state gets its time before it counts as stalled
 	}
 	q.State, q.Message = state, message
 	select {
