@@ -15,6 +15,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"example.com/bookstore/producer/publisher"
 )
@@ -34,6 +36,11 @@ type Config struct {
 	Logger      *slog.Logger     // slog.Default() if nil
 	Clock       func() time.Time // time.Now if nil
 	LogRequests bool             // one line for each request
+	// Metrics takes the server's metrics, and MetricsHandler answers /metrics on its own
+	// address; Tracer makes a span for each request. Each may be nil.
+	Metrics        prometheus.Registerer
+	MetricsHandler http.Handler
+	Tracer         trace.Tracer
 }
 
 // Bounds of a request. A visitor waits for the brokers at most as long as the
@@ -61,6 +68,9 @@ type Server struct {
 	echo      *echo.Echo
 	http      *http.Server
 	draining  atomic.Bool
+	metrics   *metrics
+	routes    map[string]bool // by pattern
+	tracer    trace.Tracer    // nil for none
 }
 
 // New returns a Server. Its error says which of the embedded pages is wrong.
@@ -72,6 +82,15 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		publisher: cfg.Publisher, logger: cfg.Logger, clock: cfg.Clock, pages: pages,
 		crossSite: http.NewCrossOriginProtection(), echo: echo.New(),
+		metrics: newMetrics(), routes: map[string]bool{}, tracer: cfg.Tracer,
+	}
+	s.publisher = counted{cfg.Publisher, s.metrics}
+	if cfg.Metrics != nil {
+		for _, c := range s.metrics.collectors() {
+			if err := cfg.Metrics.Register(c); err != nil {
+				return nil, fmt.Errorf("registering the server's metrics: %w", err)
+			}
+		}
 	}
 	if s.logger == nil {
 		s.logger = slog.Default()
@@ -96,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.LogRequests {
 		e.Use(s.requestLog())
 	}
-	e.Use(s.recover(), secureHeaders(), middleware.BodyLimit(maxBody))
+	e.Use(s.trace, s.measure, s.recover(), secureHeaders(), middleware.BodyLimit(maxBody))
 
 	get := []string{http.MethodGet, http.MethodHead}
 	zip := middleware.Gzip()
@@ -113,6 +132,12 @@ func New(cfg Config) (*Server, error) {
 	e.POST("/track-event", s.postTrackEvent, s.refuseCrossSite)
 	e.Match(get, "/healthz", s.healthz)
 	e.Match(get, "/readyz", s.readyz)
+	if cfg.MetricsHandler != nil {
+		e.Match(get, "/metrics", echo.WrapHandler(cfg.MetricsHandler))
+	}
+	for _, r := range e.Routes() {
+		s.routes[r.Path] = true
+	}
 	return s, nil
 }
 
