@@ -19,6 +19,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,7 +54,10 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(folder)
 	program = filepath.Join(folder, "store")
-	build := exec.Command("go", "build", "-race", "-o", program, "../../producer")
+	build := exec.Command("go", "build", "-o", program, "../../producer")
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		build.Args = slices.Insert(build.Args, 2, "-race") // as the tests themselves
+	}
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the store: %v\n", err)
@@ -68,7 +73,7 @@ type store struct {
 }
 
 // startStore runs the store until the test ends.
-func startStore(t *testing.T, env ...string) store {
+func startStore(t testing.TB, env ...string) store {
 	t.Helper()
 	s := store{topic: "browser_" + strings.ReplaceAll(uuid.NewString(), "-", "")}
 	admin, err := topic.NewAdmin(os.Getenv("KAFKA_BOOTSTRAP_SERVERS"), 10*time.Second)
@@ -149,7 +154,7 @@ func (b *syncBuffer) String() string {
 
 // eventually polls until check returns nil, and fails the test with its last error
 // when time is over.
-func eventually(t *testing.T, timeout time.Duration, check func() error) {
+func eventually(t testing.TB, timeout time.Duration, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(timeout)
 	for {
@@ -167,14 +172,14 @@ func eventually(t *testing.T, timeout time.Duration, check func() error) {
 // tab is one tab of a Chromium of the test's own.
 type tab struct {
 	ctx context.Context
-	t   *testing.T
+	t   testing.TB
 
 	mu       sync.Mutex
 	requests []string // addresses that the pages have asked for
 }
 
 // openBrowser starts a real Chromium without a window.
-func openBrowser(t *testing.T) *tab {
+func openBrowser(t testing.TB) *tab {
 	t.Helper()
 	var chromium string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {

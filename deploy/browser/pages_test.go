@@ -4,11 +4,14 @@ package browser
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -34,7 +37,7 @@ var kinds = []struct {
 const missingAxe = `axe-core is not installed: run "npm ci --prefix deploy/browser", or name its file axe.min.js in AXE_CORE`
 
 // axe returns the program that looks for barriers.
-func axe(t *testing.T) string {
+func axe(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("AXE_CORE")
 	if path == "" {
@@ -88,7 +91,7 @@ func TestPages(t *testing.T) {
 					t.Errorf("%s (%s): %s\n%q", v.ID, v.Impact, v.Help, v.Nodes)
 				}
 				if width := eval[int64](b, `document.documentElement.scrollWidth`); width > l.width {
-					t.Errorf("the page is %d px wide on a screen of %d px: %s", width, l.width, eval[string](b, widest))
+					t.Errorf("the page is %d px wide on a screen of %d px: %s", width, l.width, eval[string](b, fmt.Sprintf(widest, l.width)))
 				}
 				b.screenshot(kind.name + "-" + l.String())
 			})
@@ -100,7 +103,7 @@ func TestPages(t *testing.T) {
 }
 
 // widest names what sticks out of the page at its right.
-const widest = `Array.from(document.querySelectorAll("body *")).filter((e) => e.getBoundingClientRect().right > innerWidth)
+const widest = `Array.from(document.querySelectorAll("body *")).filter((e) => e.getBoundingClientRect().right > %d)
 	.map((e) => e.tagName + "." + e.className).slice(0, 5).join(" ")`
 
 func answers(t *testing.T, url string) bool {
@@ -123,3 +126,33 @@ func (b *tab) confirm(s store, book string) string {
 	b.withScripts()
 	return b.address()[len(s.url):]
 }
+
+// BenchmarkFirstPage opens the catalogue in a browser that has never been there. The
+// milliseconds are the browser's own: until the page's first and last byte, until it is
+// laid out, and until every picture in sight has come; bytes are all that came until
+// then.
+func BenchmarkFirstPage(b *testing.B) {
+	s := startStore(b)
+	visitor := openBrowser(b)
+	visitor.as(looks[0])
+	sums := make([]float64, 5)
+	for b.Loop() {
+		if _, err := chromedp.Call(visitor.ctx, network.ClearBrowserCache, cdp.Empty{}); err != nil {
+			b.Fatal(err)
+		}
+		visitor.do(chromedp.Navigate("about:blank"), chromedp.Navigate(s.url))
+		for i, value := range eval[[]float64](visitor, timing) {
+			sums[i] += value
+		}
+	}
+	for i, unit := range []string{"ms-to-first-byte", "ms-to-last-byte", "ms-to-layout", "ms-to-load", "bytes"} {
+		b.ReportMetric(sums[i]/float64(b.N), unit)
+	}
+}
+
+const timing = `(() => {
+	const page = performance.getEntriesByType("navigation")[0];
+	const files = performance.getEntriesByType("resource");
+	return [page.responseStart, page.responseEnd, page.domContentLoadedEventEnd, page.loadEventEnd,
+		[page, ...files].reduce((sum, file) => sum + file.transferSize, 0)];
+})()`

@@ -22,7 +22,7 @@ import (
 )
 
 // events returns what is on the topic, in the order in which it came.
-func (s store) events(t *testing.T) []schema.Event {
+func (s store) events(t testing.TB) []schema.Event {
 	t.Helper()
 	consumer, err := kafka.NewConsumer(&kafka.ConfigMap{
 		"bootstrap.servers": os.Getenv("KAFKA_BOOTSTRAP_SERVERS"), "group.id": uuid.NewString(),
@@ -54,7 +54,7 @@ func (s store) events(t *testing.T) []schema.Event {
 
 // await waits until the topic holds exactly these events, and returns them. Each is
 // told by its type and book.
-func (s store) await(t *testing.T, want ...string) (events []schema.Event) {
+func (s store) await(t testing.TB, want ...string) (events []schema.Event) {
 	t.Helper()
 	eventually(t, 20*time.Second, func() error {
 		events = s.events(t)
@@ -84,6 +84,7 @@ func acknowledged(element string, kind schema.EventType) chromedp.Action[chromed
 func TestPurchaseWithScripts(t *testing.T) {
 	s := startStore(t)
 	b := openBrowser(t)
+	b.as(looks[0])
 	b.do(
 		chromedp.Navigate(s.url),
 		chromedp.SendKeys(chromedp.CSS(`#q`), "bronte wuthering"),
@@ -96,6 +97,7 @@ func TestPurchaseWithScripts(t *testing.T) {
 		chromedp.WaitVisible(chromedp.CSS(`[data-status][data-kind="confirmed"]`)),
 		chromedp.WaitVisible(chromedp.CSS(`.volume [data-bought]`)),
 	)
+	b.screenshot("purchase-desktop-light")
 	if got, want := b.text("[data-status]"), "Your purchase of “Wuthering Heights” is confirmed."; got != want {
 		t.Errorf("the page says %q, want %q", got, want)
 	}
