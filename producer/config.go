@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -41,7 +42,9 @@ type Config struct {
 	QueueLimit            int           `env:"STORE_QUEUE_LIMIT" default:"100000" help:"Most events that wait for the brokers; beyond it the store answers 503."`
 	DrainDelay            time.Duration `env:"STORE_DRAIN_DELAY" default:"0s" help:"Time between /readyz turning 503 and the end of listening, for a load balancer to notice."`
 	DrainTimeout          time.Duration `env:"STORE_DRAIN_TIMEOUT" default:"15s" help:"Longest time for the last requests and events, once told to stop."`
+	MetricsAddr           string        `env:"STORE_METRICS_ADDR" placeholder:"HOST:PORT" help:"Address of its own for /metrics. By default it is on --addr if that is a loopback address, and else nowhere."`
 	LogLevel              slog.Level    `env:"STORE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	LogFormat             string        `env:"STORE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 	LogRequests           bool          `env:"STORE_LOG_REQUESTS" help:"Log one line for each request."`
 	PrintConfig           bool          `help:"Print the settings as JSON and exit."`
 	Ready                 bool          `help:"Ask the store that listens on --addr whether it can take events, and exit with 1 if not."`
@@ -52,6 +55,11 @@ func (c *Config) Validate() error {
 	var errs []error
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
 		errs = append(errs, fmt.Errorf("--addr: %w", err))
+	}
+	if c.MetricsAddr != "" {
+		if _, _, err := net.SplitHostPort(c.MetricsAddr); err != nil {
+			errs = append(errs, fmt.Errorf("--metrics-addr: %w", err))
+		}
 	}
 	if c.KafkaBootstrapServers == "" {
 		errs = append(errs, errors.New("--kafka-bootstrap-servers: is empty"))
@@ -84,13 +92,24 @@ func (c *Config) String() string {
 		"queue_limit":             c.QueueLimit,
 		"drain_delay":             c.DrainDelay.String(),
 		"drain_timeout":           c.DrainTimeout.String(),
+		"metrics_addr":            c.MetricsAddr,
 		"log_level":               c.LogLevel.String(),
+		"log_format":              c.LogFormat,
 		"log_requests":            c.LogRequests,
 	}, "", "  ")
 	if err != nil {
 		return err.Error()
 	}
 	return string(text)
+}
+
+// logger returns the log that the settings ask for.
+func (c *Config) logger(out io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
 }
 
 // parse reads the command line and the environment. --help ends the program.
