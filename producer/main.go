@@ -11,12 +11,15 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
+	"example.com/bookstore/producer/live"
 	"example.com/bookstore/producer/publisher"
 	"example.com/bookstore/producer/telemetry"
 	"example.com/bookstore/producer/web"
+	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/schema/env"
 )
 
@@ -102,10 +105,20 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	case telemetry.Loopback(listener.Addr().String()):
 		metricsHandler = telemetry.Handler(registry)
 	}
-	server, err := web.New(web.Config{
+	webConfig := web.Config{
 		Publisher: events, Logger: logger, LogRequests: cfg.LogRequests,
 		Metrics: registry, MetricsHandler: metricsHandler, Tracer: traces.Tracer(),
-	})
+	}
+	if cfg.Live {
+		hub := live.New(liveConfig(cfg, logger))
+		webConfig.Live = hub
+		watching, stop := context.WithCancel(ctx)
+		var ended sync.WaitGroup
+		ended.Go(func() { hub.Run(watching) })
+		defer ended.Wait()
+		defer stop()
+	}
+	server, err := web.New(webConfig)
 	if err != nil {
 		return errors.Join(err, end(ctx, events, nil, cfg.DrainTimeout))
 	}
@@ -129,6 +142,17 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	err = errors.Join(err, end(ctx, events, server, cfg.DrainTimeout), <-served)
 	logger.Debug("the store is closed")
 	return err
+}
+
+func liveConfig(cfg *Config, logger *slog.Logger) live.Config {
+	return live.Config{
+		KafkaBootstrapServers: cfg.KafkaBootstrapServers, EventsTopic: cfg.KafkaTopic, ActivityTopic: cfg.activityTopic(),
+		Cassandra: cassandra.Config{
+			Hosts: cfg.CassandraHosts, Port: cfg.CassandraPort, Datacenter: cfg.CassandraDatacenter,
+			User: cassandra.StoreUser, Password: string(cfg.CassandraPassword), Keyspace: cassandra.Keyspace,
+		},
+		Job: cfg.SparkJobName, Logger: logger,
+	}
 }
 
 // end answers the last requests, if there is a server, and brings the last events

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,7 @@ type Config struct {
 	Metrics        prometheus.Registerer
 	MetricsHandler http.Handler
 	Tracer         trace.Tracer
+	Live           Live // for the pages /live and /me; nil switches them off
 }
 
 // Bounds of a request. A visitor waits for the brokers at most as long as the
@@ -71,6 +73,11 @@ type Server struct {
 	metrics   *metrics
 	routes    map[string]bool // by pattern
 	tracer    trace.Tracer    // nil for none
+
+	liveSource Live
+	liveStream liveStream
+	stop       func()        // closes stopping
+	stopping   chan struct{} // ends what would not end by itself
 }
 
 // New returns a Server. Its error says which of the embedded pages is wrong.
@@ -92,6 +99,8 @@ func New(cfg Config) (*Server, error) {
 			}
 		}
 	}
+	s.liveSource, s.stopping = cfg.Live, make(chan struct{})
+	s.stop = sync.OnceFunc(func() { close(s.stopping) })
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
@@ -128,6 +137,10 @@ func New(cfg Config) (*Server, error) {
 	e.Match(get, "/purchases/:id", s.purchase, zip)
 	e.Match(get, "/assets/:name", s.asset, zip)
 	e.Match(get, "/covers/:name", s.cover, zip)
+	e.Match(get, "/live", s.live, zip)
+	e.GET("/live/events", s.liveEvents)
+	e.Match(get, "/live/snapshot.json", s.liveSnapshot, zip)
+	e.Match(get, "/me", s.me, zip)
 	e.POST("/events", s.postEvents, s.refuseCrossSite)
 	e.POST("/track-event", s.postTrackEvent, s.refuseCrossSite)
 	e.Match(get, "/healthz", s.healthz)
@@ -153,8 +166,12 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Drain makes /readyz say that no more events should come, while they are still
-// taken, so that a load balancer can turn to another store.
-func (s *Server) Drain() { s.draining.Store(true) }
+// taken, so that a load balancer can turn to another store. Streams of the live page
+// end, since they would never do so by themselves.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.stop()
+}
 
 // Shutdown drains, stops listening and waits until every request is answered. If
 // ctx ends first the connections that are left are cut, and the error says so.
