@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -115,19 +114,23 @@ type watcher struct {
 
 // info tells a fact: as a line to whoever reads, or as a record to a log.
 func (w *watcher) info(line, message string, attrs ...any) {
-	w.tell(slog.LevelInfo, line, message, attrs)
+	if w.config.Log != nil {
+		w.config.Log.Info(message, attrs...)
+		return
+	}
+	w.println(line)
 }
 
 // warn tells a fact about which somebody may have to do something.
 func (w *watcher) warn(line, message string, attrs ...any) {
-	w.tell(slog.LevelWarn, line, message, attrs)
-}
-
-func (w *watcher) tell(level slog.Level, line, message string, attrs []any) {
 	if w.config.Log != nil {
-		w.config.Log.Log(context.Background(), level, message, attrs...)
+		w.config.Log.Warn(message, attrs...)
 		return
 	}
+	w.println(line)
+}
+
+func (w *watcher) println(line string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	fmt.Fprintln(w.out, line)
