@@ -22,9 +22,10 @@ type submitCommand struct {
 
 func (submitCommand) Help() string {
 	return `Examples:
-  sparkjob submit                        start, or go on watching what runs
-  sparkjob submit --trigger 5s           a micro-batch every five seconds
-  sparkjob submit --topic other_events   another topic, which must exist`
+  sparkjob submit                           start, or go on watching what runs
+  sparkjob submit events rejected_events    these queries only
+  sparkjob submit --trigger 5s              a micro-batch every five seconds
+  sparkjob submit --topic other_events      another topic, which must exist`
 }
 
 func (cmd submitCommand) Run(ctx context.Context) error {
@@ -81,13 +82,14 @@ func onSession(ctx context.Context, s sparkSettings, do func(driver.Config, *str
 
 type statusCommand struct {
 	sparkSettings `embed:""`
+	querySettings `embed:""`
 
 	JSON bool `name:"json" help:"Print JSON, one query a line."`
 }
 
 func (cmd statusCommand) Run(ctx context.Context) error {
 	return onSession(ctx, cmd.sparkSettings, func(_ driver.Config, session *stream.Session) error {
-		states, err := driver.Status(ctx, session)
+		states, err := driver.Status(ctx, session, cmd.names()...)
 		if err != nil {
 			return err
 		}
