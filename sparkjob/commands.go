@@ -22,10 +22,9 @@ type submitCommand struct {
 
 func (submitCommand) Help() string {
 	return `Examples:
-  sparkjob submit                           start, or go on watching what runs
-  sparkjob submit events rejected_events    these queries only
-  sparkjob submit --trigger 5s              a micro-batch every five seconds
-  sparkjob submit --topic other_events      another topic, which must exist`
+  sparkjob submit                        start, or go on watching what runs
+  sparkjob submit --trigger 5s           a micro-batch every five seconds
+  sparkjob submit --topic other_events   another topic, which must exist`
 }
 
 func (cmd submitCommand) Run(ctx context.Context) error {
@@ -40,6 +39,15 @@ type setupCommand struct {
 	kafkaSettings     `embed:""`
 	cassandraSettings `embed:""`
 	adminSettings     `embed:""`
+}
+
+func (setupCommand) Help() string {
+	return `It may be run again: what is there stays as it is. Submit does the same for the project's own
+topic and tables.
+
+Examples:
+  sparkjob setup                        with the settings of .env
+  sparkjob setup --topic other_events --partitions 12`
 }
 
 // Validate is called by kong after parsing.
@@ -59,6 +67,12 @@ func (cmd setupCommand) Run(ctx context.Context) error {
 
 type configCommand struct {
 	settings `embed:""`
+}
+
+func (configCommand) Help() string {
+	return `Examples:
+  sparkjob config                    one setting a line, as in .env
+  SPARK_TRIGGER=5s sparkjob config   the environment wins over the files`
 }
 
 func (cmd configCommand) Run() error {
@@ -87,6 +101,12 @@ type statusCommand struct {
 	JSON bool `name:"json" help:"Print JSON, one query a line."`
 }
 
+func (statusCommand) Help() string {
+	return `Examples:
+  sparkjob status
+  sparkjob status --json | jq -r 'select(.running | not).name'`
+}
+
 func (cmd statusCommand) Run(ctx context.Context) error {
 	return onSession(ctx, cmd.sparkSettings, func(_ driver.Config, session *stream.Session) error {
 		states, err := driver.Status(ctx, session, cmd.names()...)
@@ -110,15 +130,15 @@ func (cmd statusCommand) Run(ctx context.Context) error {
 type progressCommand struct {
 	sparkSettings `embed:""`
 
-	Query  string `arg:"" optional:"" help:"One query; by default all of the job."`
+	Query  string `arg:"" optional:"" predictor:"query" help:"One query; by default all of the job."`
 	Recent bool   `help:"All micro-batches that Spark remembers, not only the latest."`
 }
 
 func (progressCommand) Help() string {
 	return `Examples:
-  sparkjob progress                          the latest micro-batch of each query
-  sparkjob progress events --recent          all that Spark remembers of one
-  sparkjob progress | jq .durationMs         where the time went`
+  sparkjob progress                    the latest micro-batch of each query
+  sparkjob progress events --recent    all that Spark remembers of one
+  sparkjob progress | jq .durationMs   where the time went`
 }
 
 func (cmd progressCommand) Run(ctx context.Context) error {
@@ -141,7 +161,13 @@ func (cmd progressCommand) Run(ctx context.Context) error {
 type stopCommand struct {
 	sparkSettings `embed:""`
 
-	Query []string `arg:"" optional:"" help:"Queries to stop; by default all of the job."`
+	Query []string `arg:"" optional:"" predictor:"query" help:"Queries to stop; by default all of the job."`
+}
+
+func (stopCommand) Help() string {
+	return `Examples:
+  sparkjob stop                all queries, and the driver with them
+  sparkjob stop events reads   these two`
 }
 
 func (cmd stopCommand) Run(ctx context.Context) error {

@@ -178,3 +178,13 @@ func Write(ctx context.Context, bootstrapServers string, r Record) (Record, erro
 		return r, nil
 	}
 }
+
+// At returns one record, or nil if Kafka does not keep it any more.
+func At(ctx context.Context, bootstrapServers, topic string, partition int, offset int64) (*Record, error) {
+	var found *Record
+	_, err := Read(ctx, bootstrapServers, topic, map[int]int64{partition: offset}, map[int]int64{partition: offset + 1}, 1, func(r Record) bool {
+		found = &r
+		return false
+	})
+	return found, err
+}

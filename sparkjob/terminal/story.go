@@ -158,3 +158,6 @@ func oneLine(s string) string {
 	quoted := strconv.Quote(s)
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
+
+// Wrap breaks a text into lines that fit.
+func Wrap(s string) string { return ansi.Wrap(s, columns, "") }

@@ -52,7 +52,7 @@ func Lines(ctx context.Context, w *Watcher, out, errOut io.Writer, asJSON bool) 
 	told := map[string]bool{}
 	for {
 		s := w.Snapshot()
-		tell(errOut, s.Problems, told)
+		tell(errOut, s.Problems(), told)
 		if err := Write(out, s, asJSON); err != nil {
 			return fmt.Errorf("writing what is known: %w", err)
 		}
