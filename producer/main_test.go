@@ -56,6 +56,7 @@ func testConfig() *Config {
 	return &Config{
 		Addr: "127.0.0.1:0", KafkaBootstrapServers: "127.0.0.1:1", KafkaTopic: "events", // port 1 answers nobody
 		DeliveryTimeout: time.Second, QueueLimit: 10, DrainTimeout: 10 * time.Second,
+		Live: true, CassandraHosts: []string{"127.0.0.1"}, CassandraPort: 1,
 	}
 }
 
@@ -82,7 +83,7 @@ func request(t *testing.T, method, url, send string) (status int, body string) {
 	return answer.StatusCode, string(content)
 }
 
-func TestStoreOpensWithoutBrokers(t *testing.T) {
+func TestStoreOpensWithoutKafkaAndCassandra(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	log := newOpening()
 	ended := make(chan error, 1)
@@ -94,6 +95,16 @@ func TestStoreOpensWithoutBrokers(t *testing.T) {
 	}
 	if status, body := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "no broker answered") {
 		t.Errorf("/readyz = %d %s, want 503 and why", status, body)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		status, body := get(t, url+"/live")
+		if status == http.StatusOK && strings.Contains(body, "Kafka cannot be read") && strings.Contains(body, "Cassandra cannot be read") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("/live = %d, want that neither Kafka nor Cassandra can be read:\n%s", status, body)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 	status, _ := request(t, http.MethodPost, url+"/events", `{"event_type":"purchase","book_id":"dracula"}`)
 	if status != http.StatusServiceUnavailable {
