@@ -1,7 +1,6 @@
 package visitors
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -350,10 +349,15 @@ func TestStepsAreSentOnTime(t *testing.T) {
 			t.Errorf("planned at %v, happened at %v, acknowledged at %v", e.PlannedAt, e.Event.EventTime, e.AcknowledgedAt)
 		}
 	}
-	if !slices.IsSortedFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Event.UserID, b.Event.UserID) }) {
-		return // visitors came one among the other, as they should
+	changes := 0
+	for i := range entries[1:] {
+		if entries[i].Event.UserID != entries[i+1].Event.UserID {
+			changes++
+		}
 	}
-	t.Error("one visitor came after the other")
+	if changes < 10 {
+		t.Errorf("%d changes of visitor among %d events: they came one after the other", changes, len(entries))
+	}
 }
 
 // Told to end, a run lets what is under way come to its end.
