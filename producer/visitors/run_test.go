@@ -275,7 +275,7 @@ func TestPatienceEnds(t *testing.T) {
 			s.ServeHTTP(w, r)
 		})
 	})
-	entries, stats, err := carryOut(t.Context(), t, quick(3, 2), RunConfig{StoreURL: url, Patience: 200 * time.Millisecond})
+	entries, stats, err := carryOut(t.Context(), t, quick(3, 2), RunConfig{StoreURL: url, Patience: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +374,7 @@ func TestRunEndsInGoodOrder(t *testing.T) {
 	})
 	plan := quick(1000, 3)
 	plan.Reading = time.Hour
-	entries, stats, err := carryOut(ctx, t, plan, RunConfig{StoreURL: url})
+	entries, stats, err := carryOut(ctx, t, plan, RunConfig{StoreURL: url, Grace: time.Minute})
 	if !errors.Is(err, told) || stats.Err() != nil || len(entries) == 0 || len(entries) > 1000 {
 		t.Errorf("%d entries, err = %v, %v", len(entries), err, stats.Err())
 	}
