@@ -209,8 +209,10 @@ func (p *Plan) Steps() iter.Seq[Step] {
 
 // Size is the number of steps, of a plan with more than 100,000 about the number,
 // and of one without an end 0.
-func (p *Plan) Size() int {
-	const counted, sampled = 100_000, 10_000
+func (p *Plan) Size() int { return p.size(100_000, 10_000) }
+
+// size counts the given number of steps, and visits if need be, and reckons the rest.
+func (p *Plan) size(counted, sampled int) int {
 	c, n := p.cfg, 0
 	if c.Steps == 0 && c.Visits == 0 && c.Duration == 0 {
 		return 0
