@@ -213,7 +213,7 @@ func (w *watcher) stop(ctx context.Context, runs []*run) error {
 			if err := r.query.Stop(ctx); err != nil {
 				return fmt.Errorf("stopping query %s: %w", r.name, err)
 			}
-			w.tracker.set(r.name, cassandra.QueryStopped, "the driver was told to end")
+			w.tracker.set(r.name, cassandra.QueryStopped, "the driver has stopped it")
 			w.info(queryLine(r.name, "stopped"), "query stopped", "query", r.name)
 			return nil
 		})
