@@ -215,7 +215,8 @@ func (cmd rejectedReplayCommand) replay(ctx context.Context, c driver.Config, se
 		}
 	}
 	if cmd.DryRun {
-		fmt.Printf("%v would be sent to %s with the key %s as\n%s\n", at, record.Topic, event.UserID, terminal.Payload(record.Value))
+		fmt.Println(terminal.Wrap(fmt.Sprintf("%v would be sent to %s with the key %s as", at, record.Topic, event.UserID)))
+		fmt.Println(terminal.Payload(record.Value))
 		return nil
 	}
 	sent, err := records.Write(ctx, c.KafkaBootstrapServers, record)

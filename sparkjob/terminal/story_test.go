@@ -51,7 +51,7 @@ func TestStory(t *testing.T) {
 		{Query: "bookstore_activity", State: trace.Waiting}, {Query: "reads", State: trace.Forgotten}, {Query: "events_by_user", State: trace.Unknown, WrittenAt: &written},
 	}
 	text := Story(trace.Story{EventID: event.EventID, Event: &event, Row: true, Records: []trace.Record{
-		{Topic: strings.Repeat("topic", 10), Partition: 11, Offset: 123_456_789, ReceivedAt: at, InKafka: true, Event: &event, OnTime: &yes, AfterEvent: after(60 * time.Millisecond), Steps: steps},
+		{Topic: strings.Repeat("topic", 10), Partition: 11, Offset: 123_456_789, ReceivedAt: at, InKafka: true, TablesAsked: true, Event: &event, OnTime: &yes, AfterEvent: after(60 * time.Millisecond), Steps: steps},
 		{Topic: "t", ReceivedAt: at, InKafka: true, Event: &event, OnTime: &no, AfterEvent: after(-61 * time.Second), Steps: steps[:1], Headers: map[string]string{"replayed_from": "t/1/2"}},
 		{Topic: "t", ReceivedAt: at, Reason: "book_id is missing or empty; user_id is not a string", Steps: []trace.Step{{Query: "rejected_events", State: trace.Read, BatchID: &batch, PlannedAt: &planned, AfterReceipt: after(70 * time.Millisecond), WrittenAt: &written, AfterPlan: after(150 * time.Millisecond)}}},
 	}})
