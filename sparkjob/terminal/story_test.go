@@ -122,3 +122,17 @@ func TestCheckpoints(t *testing.T) {
 	fits(t, Rewind("reads", checkpoint.Rewind{Checkpoint: c, Keep: 1, Next: offsets, Moved: true}))
 	has(t, Rewind("reads", checkpoint.Rewind{Checkpoint: c, Keep: -1, ReadAgain: -1}), "goes to the beginning")
 }
+
+func TestWrap(t *testing.T) {
+	id := schema.NewEventID()
+	for _, test := range []struct{ text, want string }{
+		{"short", "short"}, {"", ""}, {"a b\nc", "a b\nc"},
+		{"the event " + id + " is nowhere", "the event\n" + id + " is\nnowhere"},
+		{"  indented", "  indented"},
+		{strings.Repeat("x", 90), strings.Repeat("x", 40) + "\n" + strings.Repeat("x", 40) + "\n" + strings.Repeat("x", 10)},
+	} {
+		if got := WrapTo(test.text, 40); got != test.want {
+			t.Errorf("WrapTo(%q) = %q, want %q", test.text, got, test.want)
+		}
+	}
+}
