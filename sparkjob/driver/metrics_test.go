@@ -38,8 +38,9 @@ func TestServeMetrics(t *testing.T) {
 		}
 	}
 	stop()
-	if _, err := http.Get("http://" + w.config.MetricsAddr + "/metrics"); err == nil {
-		t.Error("it answers after its end")
+	if conn, err := net.Dial("tcp", w.config.MetricsAddr); err == nil {
+		conn.Close()
+		t.Error("it listens after its end")
 	}
 	out.Reset()
 	w.config.MetricsAddr = ""
