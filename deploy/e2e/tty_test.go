@@ -184,5 +184,10 @@ func command(args ...string) string {
 			quoted[i] = "'" + arg + "'"
 		}
 	}
-	return "$ sparkjob " + strings.Join(quoted, " ")
+	line := "$ sparkjob " + strings.Join(quoted, " ")
+	if len(line) > 80 {
+		end := strings.LastIndex(line[:78], " ")
+		line = line[:end] + ` \` + "\n    " + line[end+1:]
+	}
+	return line
 }
