@@ -55,6 +55,7 @@ func TestLive(t *testing.T) {
 
 	// The first micro-batches of a query are slow, and a test machine may be busy, so
 	// that one purchase of several must show in time.
+	patience := time.Now().Add(75 * time.Second)
 	var bought catalogue.Book
 	var took []time.Duration
 	for _, bought = range books[20:] { // which nobody else buys
@@ -62,7 +63,7 @@ func TestLive(t *testing.T) {
 		if took[len(took)-1] <= visible {
 			break
 		}
-		if len(took) == 9 {
+		if time.Now().After(patience) {
 			t.Errorf("a purchase shows on the live page after %v, want one within %v", took, visible)
 			break
 		}
@@ -130,7 +131,7 @@ func traffic(t *testing.T, url string, books []catalogue.Book) {
 		ids = append(ids, b.ID)
 	}
 	plan, err := visitors.NewPlan(visitors.PlanConfig{
-		Books: ids, Seed: 1, Rate: 2, Reading: 2 * time.Second, Buying: 0.3, LatePhones: visitors.None, BadClients: visitors.None,
+		Books: ids, Seed: 1, Rate: 1, Reading: 2 * time.Second, Buying: 0.3, LatePhones: visitors.None, BadClients: visitors.None,
 	})
 	if err != nil {
 		t.Fatal(err)
