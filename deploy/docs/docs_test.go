@@ -37,8 +37,10 @@ func documents(t *testing.T) []string {
 //	<!-- file: PATH -->               the block is this file's content
 //	<!-- background until: REGEXP --> the command goes on; wait for that in its output
 //	<!-- retry until: REGEXP -->      run it again until its output is so
+//	<!-- lines: N -->                 only the first N lines are run
 //	<!-- exit: CODE -->               it ends with this code instead of 0
 //	<!-- shows: REGEXP -->            its output must be so
+//	<!-- transcript: NAME -->         it is the file transcripts/NAME.txt, from a run
 //	<!-- run by: TEST -->             a test of that name runs it, not this one
 type block struct {
 	document   string
@@ -50,7 +52,7 @@ type block struct {
 
 func (b block) String() string { return fmt.Sprintf("%s:%d", b.document, b.line) }
 
-var directive = regexp.MustCompile(`(?s)<!--\s*(file|background until|retry until|exit|shows|run by):\s*(.*?)\s*-->`)
+var directive = regexp.MustCompile(`(?s)<!--\s*(file|background until|retry until|lines|exit|shows|transcript|run by):\s*(.*?)\s*-->`)
 
 func blocks(t *testing.T, document string) []block {
 	t.Helper()
@@ -105,6 +107,29 @@ func TestRunByNamesATest(t *testing.T) {
 				t.Errorf("%s: no test is called %s", b, name)
 			}
 		}
+	}
+}
+
+// Outputs in the text are those of a run.
+func TestTranscriptsAreWhatWasSeen(t *testing.T) {
+	found := 0
+	for _, document := range documents(t) {
+		for _, b := range blocks(t, document) {
+			name, ok := b.directives["transcript"]
+			if !ok {
+				continue
+			}
+			found++
+			seen, err := os.ReadFile(filepath.Join("transcripts", name+".txt"))
+			if err != nil {
+				t.Errorf("%s: %v", b, err)
+			} else if got, want := strings.TrimSpace(b.content), strings.TrimSpace(string(seen)); got != want {
+				t.Errorf("%s is not transcripts/%s.txt:\n%s\nwant\n%s", b, name, got, want)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no document shows a transcript")
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/joho/godotenv"
 )
 
 const (
@@ -52,11 +54,47 @@ func TestDocuments(t *testing.T) {
 				case b.directives["file"] != "":
 					write(t, filepath.Join(folder, b.directives["file"]), b.content)
 				case b.language == "sh" && !elsewhere:
+					b.content = onThisStack(t, firstLines(t, b))
 					follow(t, folder, environment, b)
 				}
 			}
 		})
 	}
+}
+
+func firstLines(t *testing.T, b block) string {
+	t.Helper()
+	text, ok := b.directives["lines"]
+	if !ok {
+		return b.content
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %q lines: %v", b, text, err)
+	}
+	var script strings.Builder
+	for line := range strings.Lines(b.content) {
+		if n--; n >= 0 {
+			script.WriteString(line)
+		}
+	}
+	return script.String()
+}
+
+// onThisStack puts the ports of the tests' stack in place of the usual ones.
+func onThisStack(t *testing.T, script string) string {
+	t.Helper()
+	usual, err := godotenv.Read(filepath.Join(root, "deploy", "stack.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pairs []string
+	for name, port := range usual {
+		if strings.HasSuffix(name, "_PORT") && os.Getenv(name) != "" {
+			pairs = append(pairs, "127.0.0.1:"+port, "127.0.0.1:"+os.Getenv(name))
+		}
+	}
+	return strings.NewReplacer(pairs...).Replace(script)
 }
 
 // copyProject copies what git knows of the project, so that the documents leave no file

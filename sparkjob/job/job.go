@@ -36,12 +36,12 @@ type Query struct {
 // Queries are all that the job has.
 var Queries = []Query{
 	{Name: "events", Mode: stream.Append},
-	{Name: "rejected_events", Mode: stream.Append, Every: time.Second},
-	{Name: "events_by_user", Mode: stream.Append, Every: time.Second},
-	{Name: "late_events", Mode: stream.Append, Every: 5 * time.Second},
-	{Name: "activity_by_minute", Mode: stream.Append, Every: 5 * time.Second},
-	{Name: "reads", Mode: stream.Append, Every: 5 * time.Second},
-	{Name: "funnel", Mode: stream.Append, Every: time.Second},
+	{Name: "rejected_events", Mode: stream.Append, Every: 2 * time.Second},
+	{Name: "events_by_user", Mode: stream.Append, Every: 2 * time.Second},
+	{Name: "late_events", Mode: stream.Append, Every: 10 * time.Second},
+	{Name: "activity_by_minute", Mode: stream.Append, Every: 10 * time.Second},
+	{Name: "reads", Mode: stream.Append, Every: 10 * time.Second},
+	{Name: "funnel", Mode: stream.Append, Every: 5 * time.Second},
 	{Name: "bookstore_activity", ToKafka: true, Mode: stream.Update},
 }
 
@@ -122,6 +122,10 @@ func createViews(ctx context.Context, session *stream.Session, c Config, maxOffs
 		Option("startingOffsets", "earliest"). // counts only without a checkpoint
 		Option("maxOffsetsPerTrigger", maxOffsets).
 		Option("failOnDataLoss", true). // records that Kafka dropped unread must not go unnoticed
+		// After each fetch Spark asks for the ends of the partition. The broker answers
+		// that only after the fetch that Kafka's client has sent ahead, which waits for
+		// records as long as this: 500 ms a partition by default, of nothing but waiting.
+		Option("kafka.fetch.max.wait.ms", 1).
 		Load(ctx)
 	if err != nil {
 		return fmt.Errorf("reading topic %s: %w", c.Topic, err)
