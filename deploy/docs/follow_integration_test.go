@@ -5,7 +5,6 @@ package docs
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -243,7 +242,7 @@ func background(t *testing.T, folder string, environment []string, b block, unti
 	for !until.MatchString(out.String()) {
 		select {
 		case <-ended:
-			t.Fatal(fmt.Sprintf("%s: ended early\n%s\n%s", b, b.content, out))
+			t.Fatalf("%s: ended early\n%s\n%s", b, b.content, out)
 		case <-deadline:
 			t.Fatalf("%s: no output that matches %q within %v\n%s\n%s", b, until, commandTimeout, b.content, out)
 		case <-time.After(100 * time.Millisecond):
