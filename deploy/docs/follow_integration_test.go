@@ -22,7 +22,7 @@ import (
 const (
 	// commandTimeout is how long one block may take; the first of them also builds the
 	// programs.
-	commandTimeout = 4 * time.Minute
+	commandTimeout = 3 * time.Minute
 	// stopTimeout is how long a command in the background may take to end.
 	stopTimeout = time.Minute
 )
@@ -198,14 +198,16 @@ func follow(t *testing.T, folder string, environment []string, b block) {
 	}
 	shows := regexp.MustCompile(wanted)
 	deadline := began.Add(commandTimeout)
+	var last string
 	for {
 		ctx, cancel := context.WithDeadline(t.Context(), deadline)
 		cmd, out := command(ctx, folder, environment, b.content)
 		err := cmd.Run()
 		cancel()
 		if cmd.ProcessState == nil {
-			t.Fatalf("%s: %v", b, err)
+			t.Fatalf("%s: %v; its last output:\n%s", b, err, last)
 		}
+		last = out.String()
 		got := cmd.ProcessState.ExitCode()
 		if got == code && shows.MatchString(out.String()) {
 			return
