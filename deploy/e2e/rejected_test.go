@@ -53,6 +53,10 @@ func TestEveryRecordIsStoredOrRejected(t *testing.T) {
 		record{name: "not UTF-8", value: []byte("{\"user_id\": \"\xff\xfe\"}"), reason: "the payload is not valid UTF-8"},
 		record{name: "deeper than any event", value: []byte(strings.Repeat("[", 5000)), reason: "the payload is not a JSON object"},
 	)
+	// More bytes in one partition than Cassandra takes in one batch.
+	for range 8 {
+		records = append(records, record{name: "large", value: bytes.Repeat([]byte("x"), 30<<10), reason: "the payload is not a JSON object"})
+	}
 	// Good ones around each bad one.
 	mixed := []record{good()}
 	for _, r := range records {

@@ -132,7 +132,7 @@ func TestTerminal(t *testing.T) {
 		transcript(t, "watch-help", term.await(t, 10*time.Second, "WATERMARK    event time"))
 		term.press(t, "?\x1b[A")
 		term.await(t, 10*time.Second, ">late_events")
-		if lines := strings.Count(term.screen.String(), "\n") + 1; lines > 24 {
+		if lines := strings.Count(term.shown(), "\n") + 1; lines > 24 {
 			t.Errorf("the screen has %d lines", lines)
 		}
 		if !strings.Contains(term.written(), "\x1b[32m") && !strings.Contains(term.written(), ";32m") {

@@ -5,13 +5,13 @@ package e2e
 import (
 	"bytes"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,19 +22,20 @@ import (
 
 // tty is a program on a terminal of its own.
 type tty struct {
-	cmd    *exec.Cmd
-	file   *os.File // our end of the terminal
-	screen *vt.SafeEmulator
-	done   chan struct{}
+	cmd   *exec.Cmd
+	file  *os.File // our end of the terminal
+	done  chan struct{}
+	ended atomic.Bool
 
-	mu  sync.Mutex
-	raw bytes.Buffer // all that it has written
+	mu     sync.Mutex // of what follows, but for the screen's Read
+	screen *vt.Emulator
+	raw    bytes.Buffer // all that it has written
 }
 
 // startOn runs a program on a terminal of so many columns and lines until the test ends.
 func startOn(t *testing.T, columns, lines int, env []string, name string, args ...string) *tty {
 	t.Helper()
-	term := &tty{cmd: exec.Command(filepath.Join(binaries, name), args...), screen: vt.NewSafeEmulator(columns, lines), done: make(chan struct{})}
+	term := &tty{cmd: exec.Command(filepath.Join(binaries, name), args...), screen: vt.NewEmulator(columns, lines), done: make(chan struct{})}
 	term.cmd.Dir = t.TempDir()
 	term.cmd.Env = append(append(os.Environ(), "TERM=xterm-256color"), env...)
 	var err error
@@ -48,14 +49,24 @@ func startOn(t *testing.T, columns, lines int, env []string, name string, args .
 			n, err := term.file.Read(buffer)
 			term.mu.Lock()
 			term.raw.Write(buffer[:n])
-			term.mu.Unlock()
 			term.screen.Write(buffer[:n])
+			term.mu.Unlock()
 			if err != nil {
 				return
 			}
 		}
 	})
-	copying.Go(func() { io.Copy(term.file, term.screen) }) // what the terminal answers goes to the program
+	var answering sync.WaitGroup
+	answering.Go(func() { // what the terminal answers goes to the program
+		buffer := make([]byte, 1<<10)
+		for {
+			n, err := term.screen.Read(buffer)
+			if err != nil || term.ended.Load() {
+				return
+			}
+			term.file.Write(buffer[:n])
+		}
+	})
 	go func() {
 		term.cmd.Wait()
 		close(term.done)
@@ -64,8 +75,11 @@ func startOn(t *testing.T, columns, lines int, env []string, name string, args .
 		term.cmd.Process.Kill()
 		<-term.done
 		term.file.Close()
-		term.screen.Close()
 		copying.Wait()
+		// The emulator cannot be closed while it is read: an answer ends the reading.
+		term.ended.Store(true)
+		term.screen.Write([]byte(ansi.RequestPrimaryDeviceAttributes))
+		answering.Wait()
 	})
 	return term
 }
@@ -80,6 +94,8 @@ func (term *tty) press(t *testing.T, keys string) {
 
 // shown is what stands on the screen.
 func (term *tty) shown() string {
+	term.mu.Lock()
+	defer term.mu.Unlock()
 	var lines []string
 	for line := range strings.SplitSeq(term.screen.String(), "\n") {
 		lines = append(lines, strings.TrimRight(line, " \r"))

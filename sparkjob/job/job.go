@@ -31,12 +31,14 @@ type Query struct {
 	ToKafka bool              // writes to Config.ActivityTopic instead of to its table
 	Mode    stream.OutputMode // Cassandra's sink takes Append only
 	Every   time.Duration     // least time between its micro-batches, so that it leaves cores to others
+
+	LargeRows bool // a row may have many KiB, so that each is written by itself
 }
 
 // Queries are all that the job has.
 var Queries = []Query{
 	{Name: "events", Mode: stream.Append},
-	{Name: "rejected_events", Mode: stream.Append, Every: 2 * time.Second},
+	{Name: "rejected_events", Mode: stream.Append, Every: 2 * time.Second, LargeRows: true},
 	{Name: "events_by_user", Mode: stream.Append, Every: 2 * time.Second},
 	{Name: "late_events", Mode: stream.Append, Every: 10 * time.Second},
 	{Name: "activity_by_minute", Mode: stream.Append, Every: 10 * time.Second},
@@ -192,6 +194,10 @@ func Start(ctx context.Context, session *stream.Session, c Config, name string) 
 			Option("table", name).
 			Options(connection(c.Cassandra)).
 			Options(writeSettings)
+		if query.LargeRows {
+			// A single row is no batch. Cassandra refuses a batch of more than 50 KiB.
+			writer.Option("spark.cassandra.output.batch.size.rows", 1)
+		}
 	}
 	return writer.Start(ctx)
 }
