@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/joho/godotenv"
 	psnet "github.com/shirou/gopsutil/v4/net"
 	gops "github.com/shirou/gopsutil/v4/process"
 
@@ -33,9 +34,6 @@ type program struct {
 	environ []string
 	ports   map[string]int
 }
-
-var portVariables = []string{"KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CASSANDRA_PORT", "CASSANDRA_STORAGE_PORT", "SPARK_MASTER_PORT",
-	"SPARK_MASTER_UI_PORT", "SPARK_WORKER_UI_PORT", "SPARK_CONNECT_PORT", "SPARK_UI_PORT", "STORE_PORT"}
 
 func newProgram(t *testing.T) *program {
 	t.Helper()
@@ -55,9 +53,15 @@ func newProgram(t *testing.T) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range portVariables {
-		p.ports[name] = free()
-		p.environ = append(p.environ, fmt.Sprintf("%s=%d", name, p.ports[name]))
+	settings, err := godotenv.Read(filepath.Join(project, settingsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range settings {
+		if strings.HasSuffix(name, "_PORT") {
+			p.ports[name] = free()
+			p.environ = append(p.environ, fmt.Sprintf("%s=%d", name, p.ports[name]))
+		}
 	}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", p.path, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the command: %v\n%s", err, out)
