@@ -67,10 +67,17 @@ var (
 	windowedViews = append(views[:2:2], "windowed_events", onTimeView, "openings")
 )
 
-// Watermark is how far windows of event time wait behind the latest event on time. It
-// is 2 minutes for the latest that is on time, 1 minute for a clock that is ahead, and
-// 2 minutes for partitions that Spark reads at a different pace.
-const Watermark = 5 * time.Minute
+const (
+	// MaxLate and MaxAhead bound when an event has happened that is on time: so long
+	// before Kafka received it, and so long after. valid_events.sql has them too.
+	MaxLate  = 2 * time.Minute
+	MaxAhead = time.Minute
+
+	// Watermark is how far windows of event time wait behind the latest event on time:
+	// for the latest that is on time, for a clock that is ahead, and 2 minutes for
+	// partitions that Spark reads at a different pace.
+	Watermark = MaxLate + MaxAhead + 2*time.Minute
+)
 
 // Config says where Spark finds Kafka and Cassandra, and how it goes through the
 // records. The addresses are those that the Spark cluster sees.

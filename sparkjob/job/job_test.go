@@ -124,3 +124,15 @@ func TestCheckpointIsTheTopicsOwn(t *testing.T) {
 		t.Errorf("Checkpoint = %q, want %q", got, want)
 	}
 }
+
+// The bounds of what is on time stand in the SQL as literals.
+func TestBoundsOfOnTimeStandInTheSQL(t *testing.T) {
+	text, err := text("valid_events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("received_at - INTERVAL '%.0f' MINUTE AND received_at + INTERVAL '%.0f' MINUTE", MaxLate.Minutes(), MaxAhead.Minutes())
+	if !strings.Contains(text, want) {
+		t.Errorf("queries/valid_events.sql lacks %q", want)
+	}
+}

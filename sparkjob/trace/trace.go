@@ -96,14 +96,8 @@ func between(from, to time.Time) *Millis {
 	return &d
 }
 
-// The bounds between which an event is on time, as the job's queries have them.
-const (
-	lateAfter  = 2 * time.Minute
-	aheadUntil = time.Minute
-)
-
 func onTime(e schema.Event, received time.Time) bool {
-	return !e.EventTime.Before(received.Add(-lateAfter)) && !e.EventTime.After(received.Add(aheadUntil))
+	return !e.EventTime.Before(received.Add(-job.MaxLate)) && !e.EventTime.After(received.Add(job.MaxAhead))
 }
 
 // Event tells the story of an event. Where Kafka, Cassandra or a checkpoint cannot be

@@ -10,6 +10,7 @@ import (
 	"example.com/bookstore/schema"
 	"example.com/bookstore/sparkjob/checkpoint"
 	"example.com/bookstore/sparkjob/driver"
+	"example.com/bookstore/sparkjob/job"
 	"example.com/bookstore/sparkjob/records"
 )
 
@@ -71,7 +72,7 @@ func TestSinceFollowsFromTheIDAndTheRow(t *testing.T) {
 func TestOnTime(t *testing.T) {
 	received := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for offset, want := range map[time.Duration]bool{
-		0: true, -lateAfter: true, aheadUntil: true, -lateAfter - time.Millisecond: false, aheadUntil + time.Millisecond: false,
+		0: true, -job.MaxLate: true, job.MaxAhead: true, -job.MaxLate - time.Millisecond: false, job.MaxAhead + time.Millisecond: false,
 	} {
 		if got := onTime(schema.Event{EventTime: received.Add(offset)}, received); got != want {
 			t.Errorf("an event of %v after its receipt: on time = %v, want %v", offset, got, want)
