@@ -68,9 +68,10 @@ var (
 )
 
 const (
-	// MaxLate and MaxAhead bound when an event has happened that is on time: so long
-	// before Kafka received it, and so long after. valid_events.sql has them too.
-	MaxLate  = 2 * time.Minute
+	// MaxLate is how long before Kafka received it an event may have happened that is on
+	// time. valid_events.sql has it too.
+	MaxLate = 2 * time.Minute
+	// MaxAhead is how long after, for a clock that is ahead. valid_events.sql has it too.
 	MaxAhead = time.Minute
 
 	// Watermark is how far windows of event time wait behind the latest event on time:
