@@ -49,10 +49,7 @@ func (h *endHistory) lag(read map[int]int64, now time.Time) (lag map[int]int64, 
 	if read == nil || len(h.changes) == 0 || now.Sub(h.asked) > endsValid {
 		return nil, time.Time{}
 	}
-	lag = map[int]int64{}
-	for partition, end := range h.changes[len(h.changes)-1].ends {
-		lag[partition] = max(end-read[partition], 0)
-	}
+	lag = Lag(h.changes[len(h.changes)-1].ends, read)
 	for _, change := range h.changes {
 		for partition, end := range change.ends {
 			if end > read[partition] {
@@ -157,7 +154,7 @@ func markStalled(states []QueryState, topicName string, ends map[int]int64, now 
 		}
 		history := endHistory{}
 		history.add(now, ends)
-		if lag, _ := history.lag(offsets(s.Last, topicName, endOffset), now); (&Report{Lag: lag}).waiting() > 0 {
+		if lag, _ := history.lag(EndOffsets(s.Last, topicName), now); (&Report{Lag: lag}).waiting() > 0 {
 			states[i].Stalled = true
 		}
 	}

@@ -25,8 +25,8 @@ const (
 	maxFailures = 5
 )
 
-// Submit runs the job, or those of its queries that c names, until ctx ends, and then stops its queries. It starts those
-// that do not run, and goes on watching those that do, such as after a driver was
+// Submit runs the job, or those of its queries that c names, until ctx ends, and then
+// stops its queries. It starts those that do not run, and goes on watching those that do, such as after a driver was
 // killed. A query that fails is started again from its checkpoint, and all of them
 // are when the server has lost the session or was started anew. What happens is
 // written to out, a line an event.

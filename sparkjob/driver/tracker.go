@@ -150,7 +150,7 @@ func (t *tracker) progressed(query string, p *stream.Progress, now time.Time) (s
 		return 0
 	}
 	q.Last, q.sign = p, now
-	if read := offsets(p, t.topic, endOffset); read != nil {
+	if read := EndOffsets(p, t.topic); read != nil {
 		q.Read = read
 	}
 	if q.Began == nil {
@@ -205,7 +205,29 @@ func (t *tracker) report(q *tracked, now time.Time) Report {
 }
 
 func startOffset(s stream.SourceProgress) json.RawMessage { return s.StartOffset }
-func endOffset(s stream.SourceProgress) json.RawMessage   { return s.EndOffset }
+
+// EndOffsets returns up to where a query has read a topic, by partition: of each the
+// first offset that it has not read. It is nil if progress is, or does not tell.
+func EndOffsets(progress *stream.Progress, topic string) map[int]int64 {
+	if progress == nil {
+		return nil
+	}
+	return offsets(progress, topic, func(s stream.SourceProgress) json.RawMessage { return s.EndOffset })
+}
+
+// Lag returns how many records wait in each partition that ends at the one offset and
+// has been read up to the other. It is nil if either is not known. Kafka may have been
+// asked before Spark.
+func Lag(ends, read map[int]int64) map[int]int64 {
+	if ends == nil || read == nil {
+		return nil
+	}
+	waiting := make(map[int]int64, len(ends))
+	for partition, end := range ends {
+		waiting[partition] = max(end-read[partition], 0)
+	}
+	return waiting
+}
 
 // offsets returns, by partition of a topic, the offsets at the start or the end of what a
 // progress report is about, nil if it has none.

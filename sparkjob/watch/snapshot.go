@@ -4,7 +4,6 @@
 package watch
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -81,6 +80,7 @@ func (s Snapshot) Problems() []string { return slices.Concat(s.Unasked, s.Notice
 // known is what the sources have answered so far.
 type known struct {
 	address, version string
+	topic            string // that the queries read
 	states           map[string]driver.QueryState
 	batches          map[string]*stream.Progress // the latest micro-batch of each
 	dropped          map[string]int64
@@ -149,7 +149,7 @@ func (k *known) query(name string, now time.Time) Query {
 			q.StateRows += operator.NumRowsTotal
 			q.StateBytes += operator.MemoryUsedBytes
 		}
-		q.Lag = lag(k.ends, endOffsets(p))
+		q.Lag = driver.Lag(k.ends, driver.EndOffsets(p, k.topic))
 	}
 	if p := k.batches[name]; p != nil {
 		q.BatchID, q.BatchStartedAt = &p.BatchID, &p.Timestamp
@@ -163,39 +163,4 @@ func (k *known) query(name string, now time.Time) Query {
 		q.Rejected = k.rejected
 	}
 	return q
-}
-
-// endOffsets returns up to where a query has read, by partition of its topic.
-func endOffsets(p *stream.Progress) map[int]int64 {
-	if p == nil {
-		return nil
-	}
-	var read map[int]int64
-	for _, source := range p.Sources { // a query may read the topic more than once
-		var topics map[string]map[int]int64
-		if json.Unmarshal(source.EndOffset, &topics) != nil {
-			return nil
-		}
-		for _, offsets := range topics { // there is one
-			if read == nil {
-				read = offsets
-			}
-			for partition, offset := range offsets {
-				read[partition] = min(read[partition], offset)
-			}
-		}
-	}
-	return read
-}
-
-// lag returns the records between the offsets. Kafka may have been asked before Spark.
-func lag(ends, read map[int]int64) map[int]int64 {
-	if ends == nil || read == nil {
-		return nil
-	}
-	waiting := make(map[int]int64, len(ends))
-	for partition, end := range ends {
-		waiting[partition] = max(end-read[partition], 0)
-	}
-	return waiting
 }

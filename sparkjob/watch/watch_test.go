@@ -35,7 +35,7 @@ func progress(t *testing.T, text string) *stream.Progress {
 // busy is what is known of eight queries at work, with numbers as large as they get.
 func busy(t *testing.T) *known {
 	k := &known{
-		address: "spark-connect.example.internal:15002", version: "3.5.7",
+		address: "spark-connect.example.internal:15002", version: "3.5.7", topic: "books",
 		states: map[string]driver.QueryState{}, batches: map[string]*stream.Progress{}, dropped: map[string]int64{},
 		ends: map[int]int64{}, reports: map[string]cassandra.StreamingQuery{},
 		rejected: &Rejected{Records: 1234, Reasons: map[string]int64{
@@ -148,11 +148,11 @@ func stop(k *known) {
 }
 
 func TestLag(t *testing.T) {
-	got := lag(map[int]int64{0: 10, 1: 5, 2: 7}, map[int]int64{0: 4, 1: 6})
+	got := driver.Lag(map[int]int64{0: 10, 1: 5, 2: 7}, map[int]int64{0: 4, 1: 6})
 	if want := map[int]int64{0: 6, 1: 0, 2: 7}; !maps.Equal(got, want) {
 		t.Errorf("lag = %v, want %v", got, want)
 	}
-	if got := lag(nil, map[int]int64{0: 1}); got != nil {
+	if got := driver.Lag(nil, map[int]int64{0: 1}); got != nil {
 		t.Errorf("lag without an answer of Kafka = %v", got)
 	}
 }

@@ -37,7 +37,7 @@ type Watcher struct {
 // New returns a Watcher of the named queries of a job that asks once an interval.
 func New(config driver.Config, names []string, interval time.Duration) *Watcher {
 	return &Watcher{config: config, names: names, interval: interval, known: known{
-		address: address(config.Remote),
+		address: address(config.Remote), topic: config.Topic.Name,
 		batches: map[string]*stream.Progress{}, dropped: map[string]int64{},
 	}}
 }
@@ -267,7 +267,7 @@ type counted struct {
 // all that stands before its end offsets.
 func (d *database) count(ctx context.Context) error {
 	d.mu.Lock()
-	read := endOffsets(d.known.states[rejectedQuery].Last)
+	read := driver.EndOffsets(d.known.states[rejectedQuery].Last, d.config.Topic.Name)
 	if read == nil {
 		read = d.known.reports[rejectedQuery].EndOffsets
 	}
