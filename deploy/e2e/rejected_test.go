@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
-
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
 )
@@ -182,29 +180,12 @@ func payloads(t *testing.T) []record {
 // they landed.
 func produce(t *testing.T, topic string, records []record) {
 	t.Helper()
-	producer, err := kafka.NewProducer(&kafka.ConfigMap{
-		"bootstrap.servers": os.Getenv("KAFKA_BOOTSTRAP_SERVERS"), "acks": "all", "linger.ms": 5,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer producer.Close()
-	reports := make(chan kafka.Event, len(records))
+	inputs := make([]input, len(records))
 	for i, r := range records {
-		err := producer.Produce(&kafka.Message{
-			TopicPartition: kafka.TopicPartition{Topic: &topic, Partition: kafka.PartitionAny},
-			Key:            []byte(fmt.Sprint(i)), Value: r.value, Opaque: i,
-		}, reports)
-		if err != nil {
-			t.Fatal(err)
-		}
+		inputs[i] = input{key: []byte(fmt.Sprint(i)), value: r.value}
 	}
-	for range records {
-		message := (<-reports).(*kafka.Message)
-		if message.TopicPartition.Error != nil {
-			t.Fatal(message.TopicPartition.Error)
-		}
-		r := &records[message.Opaque.(int)]
-		r.partition, r.offset = int(message.TopicPartition.Partition), int64(message.TopicPartition.Offset)
+	write(t, topic, inputs)
+	for i, landed := range inputs {
+		records[i].partition, records[i].offset = landed.partition, landed.offset
 	}
 }

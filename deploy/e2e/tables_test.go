@@ -271,7 +271,8 @@ func (c *cases) raw(user, id, kind, at, book string) {
 	c.records = append(c.records, input{key: []byte(c.user(user)), value: []byte(value), received: c.begin})
 }
 
-// write writes records, each with its time of receipt, and fills in where they landed.
+// write writes records, each with its time of receipt or, without one, received now, and
+// fills in where they landed.
 func write(t *testing.T, topic string, records []input) {
 	t.Helper()
 	producer, err := kafka.NewProducer(&kafka.ConfigMap{
