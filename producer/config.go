@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"example.com/bookstore/producer/web"
+	"example.com/bookstore/schema"
 )
 
 const description = `The bookstore's web store: shows the catalogue and writes what visitors do to Kafka.
@@ -26,13 +28,26 @@ Examples:
   # on another port, with other brokers, one log line a request
   go run ./producer --addr=127.0.0.1:8000 --kafka-bootstrap-servers=kafka-1:9092,kafka-2:9092 --log-requests
 
+  # only sell: no live page, and no connection to Cassandra
+  go run ./producer --live=false
+
   # send an event
   curl -i -d '{"event_type":"purchase","book_id":"middlemarch"}' -H 'Content-Type: application/json' http://127.0.0.1:5001/events
 
 SIGTERM or an interrupt ends the store once every request is answered and every event
 is with the brokers; a second one ends it at once.`
 
-// Config is every setting of the store. None is a secret.
+// secret is a setting that never shows.
+type secret string
+
+func (s secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "(hidden)"
+}
+
+// Config is every setting of the store.
 type Config struct {
 	Addr                  string        `name:"addr" env:"STORE_ADDR" default:"127.0.0.1:5001" placeholder:"HOST:PORT" help:"Address to listen on."`
 	KafkaBootstrapServers string        `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" placeholder:"HOST:PORT,..." help:"Kafka brokers to ask first."`
@@ -41,7 +56,16 @@ type Config struct {
 	QueueLimit            int           `env:"STORE_QUEUE_LIMIT" default:"100000" help:"Most events that wait for the brokers; beyond it the store answers 503."`
 	DrainDelay            time.Duration `env:"STORE_DRAIN_DELAY" default:"0s" help:"Time between /readyz turning 503 and the end of listening, for a load balancer to notice."`
 	DrainTimeout          time.Duration `env:"STORE_DRAIN_TIMEOUT" default:"15s" help:"Longest time for the last requests and events, once told to stop."`
+	Live                  bool          `env:"STORE_LIVE" default:"true" negatable:"" help:"Show at /live what is happening, and at /me each visitor's own visits."`
+	KafkaActivityTopic    string        `env:"KAFKA_ACTIVITY_TOPIC" help:"Topic of the live counts, for /live; by default the one that the job makes for the topic of the events."`
+	SparkJobName          string        `env:"SPARK_JOB_NAME" default:"bookstore" help:"Streaming job whose queries /live shows."`
+	CassandraHosts        []string      `env:"CASSANDRA_HOSTS" default:"127.0.0.1" help:"Contact points of Cassandra, for /live and /me. The store sells without it."`
+	CassandraPort         int           `env:"CASSANDRA_PORT" default:"9042" help:"Port of CQL."`
+	CassandraDatacenter   string        `env:"CASSANDRA_DATACENTER" default:"datacenter1" help:"Local datacenter."`
+	CassandraPassword     secret        `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" help:"Password of the role bookstore_store, which may only read."`
+	MetricsAddr           string        `env:"STORE_METRICS_ADDR" placeholder:"HOST:PORT" help:"Address of its own for /metrics. By default it is on --addr if that is a loopback address, and else nowhere."`
 	LogLevel              slog.Level    `env:"STORE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	LogFormat             string        `env:"STORE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 	LogRequests           bool          `env:"STORE_LOG_REQUESTS" help:"Log one line for each request."`
 	PrintConfig           bool          `help:"Print the settings as JSON and exit."`
 	Ready                 bool          `help:"Ask the store that listens on --addr whether it can take events, and exit with 1 if not."`
@@ -52,6 +76,11 @@ func (c *Config) Validate() error {
 	var errs []error
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
 		errs = append(errs, fmt.Errorf("--addr: %w", err))
+	}
+	if c.MetricsAddr != "" {
+		if _, _, err := net.SplitHostPort(c.MetricsAddr); err != nil {
+			errs = append(errs, fmt.Errorf("--metrics-addr: %w", err))
+		}
 	}
 	if c.KafkaBootstrapServers == "" {
 		errs = append(errs, errors.New("--kafka-bootstrap-servers: is empty"))
@@ -71,7 +100,18 @@ func (c *Config) Validate() error {
 	if c.DrainTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("--drain-timeout: %v is not positive", c.DrainTimeout))
 	}
+	if c.Live && (c.CassandraPort < 1 || c.CassandraPort > 65535) {
+		errs = append(errs, fmt.Errorf("--cassandra-port: %d is no port", c.CassandraPort))
+	}
 	return errors.Join(errs...)
+}
+
+// activityTopic is the topic of the live counts.
+func (c *Config) activityTopic() string {
+	if c.KafkaActivityTopic != "" {
+		return c.KafkaActivityTopic
+	}
+	return schema.ActivityTopicOf(c.KafkaTopic)
 }
 
 // String is the settings as --print-config shows them.
@@ -84,13 +124,31 @@ func (c *Config) String() string {
 		"queue_limit":             c.QueueLimit,
 		"drain_delay":             c.DrainDelay.String(),
 		"drain_timeout":           c.DrainTimeout.String(),
+		"live":                    c.Live,
+		"kafka_activity_topic":    c.activityTopic(),
+		"spark_job_name":          c.SparkJobName,
+		"cassandra_hosts":         c.CassandraHosts,
+		"cassandra_port":          c.CassandraPort,
+		"cassandra_datacenter":    c.CassandraDatacenter,
+		"cassandra_password":      c.CassandraPassword.String(),
+		"metrics_addr":            c.MetricsAddr,
 		"log_level":               c.LogLevel.String(),
+		"log_format":              c.LogFormat,
 		"log_requests":            c.LogRequests,
 	}, "", "  ")
 	if err != nil {
 		return err.Error()
 	}
 	return string(text)
+}
+
+// logger returns the log that the settings ask for.
+func (c *Config) logger(out io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
 }
 
 // parse reads the command line and the environment. --help ends the program.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ func clearEnv(t *testing.T) {
 	for _, name := range []string{
 		"STORE_ADDR", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "STORE_DELIVERY_TIMEOUT", "STORE_QUEUE_LIMIT",
 		"STORE_DRAIN_DELAY", "STORE_DRAIN_TIMEOUT", "STORE_LOG_LEVEL", "STORE_LOG_REQUESTS",
+		"STORE_LOG_FORMAT", "STORE_METRICS_ADDR", "STORE_LIVE", "KAFKA_ACTIVITY_TOPIC", "SPARK_JOB_NAME", "CASSANDRA_HOSTS", "CASSANDRA_PORT", "CASSANDRA_DATACENTER", "CASSANDRA_STORE_PASSWORD",
 	} {
 		t.Setenv(name, "") // restores the variable when the test ends
 		if err := os.Unsetenv(name); err != nil {
@@ -31,8 +33,9 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Addr: "127.0.0.1:5001", KafkaBootstrapServers: "127.0.0.1:9092", KafkaTopic: "bookstore_events",
 		DeliveryTimeout: 10 * time.Second, QueueLimit: 100_000, DrainTimeout: 15 * time.Second,
+		LogFormat: "text", Live: true, SparkJobName: "bookstore", CassandraHosts: []string{"127.0.0.1"}, CassandraPort: 9042, CassandraDatacenter: "datacenter1",
 	}
-	if *cfg != want {
+	if !reflect.DeepEqual(*cfg, want) {
 		t.Errorf("got  %+v\nwant %+v", *cfg, want)
 	}
 }
@@ -54,10 +57,11 @@ func TestBadSettingsAreAllReported(t *testing.T) {
 	clearEnv(t)
 	_, err := parse([]string{
 		"--addr=nowhere", "--kafka-bootstrap-servers=", "--kafka-topic=", "--delivery-timeout=1h", "--queue-limit=0",
-		"--drain-delay=-1s", "--drain-timeout=0s",
+		"--drain-delay=-1s", "--drain-timeout=0s", "--cassandra-port=0",
 	})
 	for _, flag := range []string{
 		"--addr: ", "--kafka-bootstrap-servers: ", "--kafka-topic: ", "--delivery-timeout: ", "--queue-limit: ", "--drain-delay: ", "--drain-timeout: ",
+		"--cassandra-port: ",
 	} {
 		if err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("err = %v, want it to name %s", err, flag)
@@ -67,13 +71,20 @@ func TestBadSettingsAreAllReported(t *testing.T) {
 
 func TestPrintedConfigIsJSON(t *testing.T) {
 	clearEnv(t)
-	cfg, err := parse([]string{"--print-config"})
+	t.Setenv("CASSANDRA_STORE_PASSWORD", "open sesame")
+	cfg, err := parse([]string{"--print-config", "--kafka-topic=other"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var printed map[string]any
 	if err := json.Unmarshal([]byte(cfg.String()), &printed); err != nil {
 		t.Fatal(err)
+	}
+	if printed["cassandra_password"] != "(hidden)" || strings.Contains(cfg.String(), "sesame") {
+		t.Errorf("a secret shows: %s", cfg)
+	}
+	if printed["kafka_activity_topic"] != "other_activity" {
+		t.Errorf("kafka_activity_topic = %v, want the job's for the topic", printed["kafka_activity_topic"])
 	}
 	if printed["addr"] != "127.0.0.1:5001" || printed["drain_timeout"] != "15s" {
 		t.Errorf("printed %v", printed)

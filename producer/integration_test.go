@@ -98,7 +98,7 @@ func startStore(t *testing.T, servers, name string) (store *exec.Cmd, url string
 		t.Fatalf("building the store: %v\n%s", err, out)
 	}
 	log = newOpening()
-	store = exec.CommandContext(t.Context(), binary, "--addr=127.0.0.1:0", "--kafka-topic="+name)
+	store = exec.CommandContext(t.Context(), binary, "--addr=127.0.0.1:0", "--kafka-topic="+name, "--live=false")
 	store.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+servers)
 	store.Stderr = log
 	if err := store.Start(); err != nil {

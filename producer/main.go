@@ -8,13 +8,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
+	"example.com/bookstore/producer/live"
 	"example.com/bookstore/producer/publisher"
+	"example.com/bookstore/producer/telemetry"
 	"example.com/bookstore/producer/web"
+	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/schema/env"
 )
 
@@ -39,7 +44,7 @@ func main() {
 		}
 		return
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	logger := cfg.logger(os.Stderr)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal has its usual effect
@@ -48,6 +53,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// flushTimeout bounds how long the last spans keep a store that is closing.
+const flushTimeout = 5 * time.Second
 
 // run is the store from its opening until ctx ends and everything that it has
 // taken is with the brokers.
@@ -62,17 +70,55 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	}
 	defer func() { _ = listener.Close() }() // for the early returns; Serve closes it itself
 
+	traces, err := telemetry.TracesFromEnvironment(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		defer cancel()
+		if err := traces.Shutdown(ctx); err != nil {
+			logger.Warn("closing the store", "error", err)
+		}
+	}()
 	events, err := publisher.New(publisher.Config{
 		BootstrapServers: cfg.KafkaBootstrapServers,
 		Topic:            cfg.KafkaTopic,
 		DeliveryTimeout:  cfg.DeliveryTimeout,
 		QueueLimit:       cfg.QueueLimit,
 		Logger:           logger,
+		Tracer:           traces.Tracer(),
 	})
 	if err != nil {
 		return err
 	}
-	server, err := web.New(web.Config{Publisher: events, Logger: logger, LogRequests: cfg.LogRequests})
+	registry := telemetry.NewRegistry()
+	registry.MustRegister(events)
+	var metricsHandler http.Handler
+	switch {
+	case cfg.MetricsAddr != "":
+		stopMetrics, err := telemetry.Serve(ctx, cfg.MetricsAddr, registry, func(err error) { logger.Error(err.Error()) })
+		if err != nil {
+			return errors.Join(err, end(ctx, events, nil, cfg.DrainTimeout))
+		}
+		defer stopMetrics()
+	case telemetry.Loopback(listener.Addr().String()):
+		metricsHandler = telemetry.Handler(registry)
+	}
+	webConfig := web.Config{
+		Publisher: events, Logger: logger, LogRequests: cfg.LogRequests,
+		Metrics: registry, MetricsHandler: metricsHandler, Tracer: traces.Tracer(),
+	}
+	if cfg.Live {
+		hub := live.New(liveConfig(cfg, logger))
+		webConfig.Live = hub
+		watching, stop := context.WithCancel(ctx)
+		var ended sync.WaitGroup
+		ended.Go(func() { hub.Run(watching) })
+		defer ended.Wait()
+		defer stop()
+	}
+	server, err := web.New(webConfig)
 	if err != nil {
 		return errors.Join(err, end(ctx, events, nil, cfg.DrainTimeout))
 	}
@@ -96,6 +142,17 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	err = errors.Join(err, end(ctx, events, server, cfg.DrainTimeout), <-served)
 	logger.Debug("the store is closed")
 	return err
+}
+
+func liveConfig(cfg *Config, logger *slog.Logger) live.Config {
+	return live.Config{
+		KafkaBootstrapServers: cfg.KafkaBootstrapServers, EventsTopic: cfg.KafkaTopic, ActivityTopic: cfg.activityTopic(),
+		Cassandra: cassandra.Config{
+			Hosts: cfg.CassandraHosts, Port: cfg.CassandraPort, Datacenter: cfg.CassandraDatacenter,
+			User: cassandra.StoreUser, Password: string(cfg.CassandraPassword), Keyspace: cassandra.Keyspace,
+		},
+		Job: cfg.SparkJobName, Logger: logger,
+	}
 }
 
 // end answers the last requests, if there is a server, and brings the last events

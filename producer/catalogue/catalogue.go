@@ -23,7 +23,7 @@ type Book struct {
 	Shelf       string `json:"shelf"`       // ID of its Shelf
 	PriceCents  int    `json:"price_cents"` // in euro cents
 	Palette     string `json:"palette"`     // colours of the cover
-	Motif       string `json:"motif"`       // drawing on the cover
+	Motif       string `json:"motif"`       // drawing on the cover, where the shelf's design has one
 	Description string `json:"description"` // plain text, three to five sentences
 }
 

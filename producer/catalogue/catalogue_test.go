@@ -28,7 +28,7 @@ func TestBooks(t *testing.T) {
 			ids[b.ID], titles[b.Title] = true, true
 			for field, value := range map[string]string{
 				"title": b.Title, "author": b.Author, "language": b.Language, "shelf": b.Shelf,
-				"description": b.Description, "palette": b.Palette, "motif": b.Motif,
+				"description": b.Description, "palette": b.Palette,
 			} {
 				if strings.TrimSpace(value) == "" || value != strings.TrimSpace(value) {
 					t.Errorf("%s is %q, want text without spaces around it", field, value)

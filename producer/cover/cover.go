@@ -40,6 +40,8 @@ var palettes = map[string]palette{
 	"slate":    {"#232e3a", "#eef0ee", "#52687d", "#d98e6a"},
 	"charcoal": {"#211f22", "#f1ece2", "#5a5158", "#c9483c"},
 	"amber":    {"#43260c", "#fbf0d6", "#d08a1d", "#b4472b"},
+	"terra":    {"#451c0f", "#f9ecdb", "#a8492a", "#efb98d"},
+	"indigo":   {"#171d45", "#eef0f4", "#3b4a94", "#b4c3ee"},
 	"sand":     {"#3d2f20", "#f6ecd8", "#b58a55", "#7d3b2a"},
 }
 
@@ -60,7 +62,7 @@ type design struct {
 }
 
 var designs = map[string]design{
-	"cloth":    {serif, box{x: 44, y: 112, width: 112, height: 62, size: 23, centred: true}, false},
+	"cloth":    {serif, box{x: 49, y: 112, width: 102, height: 62, size: 23, centred: true}, false},
 	"horizon":  {sans, box{x: 18, y: 22, width: 164, height: 82, size: 28}, true},
 	"night":    {serif, box{x: 18, y: 208, width: 164, height: 60, size: 27, centred: true}, false},
 	"dossier":  {sans, box{x: 18, y: 20, width: 164, height: 64, size: 24}, false},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+	"go.opentelemetry.io/otel/trace"
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/topic"
@@ -43,6 +44,7 @@ type Config struct {
 	DeliveryTimeout  time.Duration // longest wait for an acknowledgement, retries included
 	QueueLimit       int           // most records that wait for the brokers; 100,000 if zero
 	Logger           *slog.Logger  // slog.Default() if nil
+	Tracer           trace.Tracer  // makes a span for each record; nil for none
 }
 
 const (
@@ -59,16 +61,19 @@ type Record struct {
 	Key         string    // the visitor; records of one key keep their order
 	Value       []byte    // the event as JSON
 	Time        time.Time // of receipt
-	TraceParent string    // W3C trace context of the request; no header if empty
+	TraceParent string    // W3C trace context of the request; no header if empty. A Tracer's own takes its place
+	Type        string    // of the event
 }
 
 // Publisher is an idempotent producer for one topic. Its methods may be called
-// from any number of goroutines.
+// from any number of goroutines. It is a prometheus.Collector of its own metrics.
 type Publisher struct {
 	topic     string
 	producer  *kafka.Producer
 	admin     *topic.Admin
 	logger    *slog.Logger
+	tracer    trace.Tracer // nil for none
+	metrics   *metrics
 	fatal     chan error
 	watching  sync.WaitGroup
 	reachable atomic.Bool
@@ -112,6 +117,7 @@ func New(cfg Config) (*Publisher, error) {
 		// times out, and is found soon after it was created.
 		"topic.metadata.propagation.max.ms":  2000,
 		"topic.metadata.refresh.interval.ms": 10_000,
+		"statistics.interval.ms":             statisticsInterval,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("creating a Kafka producer for %s: %w", cfg.BootstrapServers, err)
@@ -122,7 +128,7 @@ func New(cfg Config) (*Publisher, error) {
 		return nil, err
 	}
 	p := &Publisher{
-		topic: cfg.Topic, producer: producer, admin: admin, logger: cfg.Logger,
+		topic: cfg.Topic, producer: producer, admin: admin, logger: cfg.Logger, tracer: cfg.Tracer, metrics: newMetrics(),
 		fatal: make(chan error, 1), asking: make(chan struct{}, 1),
 	}
 	p.reachable.Store(true) // until shown otherwise, so that the first loss is told
@@ -141,6 +147,11 @@ func New(cfg Config) (*Publisher, error) {
 // also is ErrNotDelivered: they are on their way and may well be stored.
 func (p *Publisher) Publish(ctx context.Context, records []Record) []error {
 	errs := make([]error, len(records))
+	if p.tracer != nil {
+		var spans []trace.Span
+		records, spans = p.begin(ctx, records)
+		defer finish(spans, errs)
+	}
 	// Room for every report, so that the one who brings them never waits for a
 	// caller that has stopped listening.
 	reports := make(chan report, len(records))
@@ -172,6 +183,7 @@ type report struct {
 type delivery struct {
 	index   int
 	reports chan<- report
+	taken   time.Time
 }
 
 // enqueue hands over records until one is not taken, and returns how many were.
@@ -184,7 +196,7 @@ func (p *Publisher) enqueue(records []Record, reports chan<- report, errs []erro
 		err := ErrClosed
 		if !p.closed {
 			p.inFlight.Add(1)
-			if err = outcome(p.producer.Produce(p.message(r, delivery{i, reports}), nil)); err != nil {
+			if err = outcome(p.producer.Produce(p.message(r, delivery{i, reports, time.Now()}), nil)); err != nil {
 				p.inFlight.Add(-1)
 			}
 		}
@@ -319,10 +331,19 @@ func (p *Publisher) watchEvents() {
 			if err == nil && p.reachable.CompareAndSwap(false, true) {
 				p.logger.Info("the Kafka brokers answer again")
 			}
+			result := resultAcknowledged
+			if err != nil {
+				result = resultFailed
+			}
+			p.metrics.duration.WithLabelValues(result).Observe(time.Since(d.taken).Seconds())
 			d.reports <- report{d.index, err}
 			p.inFlight.Add(-1)
 		case kafka.Error:
 			p.watchError(e)
+		case *kafka.Stats:
+			if err := p.metrics.read(e.String()); err != nil {
+				p.logger.Debug("reading librdkafka's statistics", "error", err)
+			}
 		}
 	}
 }

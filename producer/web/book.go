@@ -19,7 +19,7 @@ type bookPage struct {
 }
 
 // maxMore is how many other books of its shelf a book's page shows.
-const maxMore = 5
+const maxMore = 6
 
 // book shows one book. The page holds the id of the purchase that its form makes, so
 // that sending the form twice is one purchase; for another one it is asked for anew.

@@ -66,11 +66,13 @@ func (s *Server) postBatch(c echo.Context, body []byte) error {
 	for i, item := range items {
 		if len(item) > schema.MaxPayload {
 			results[i] = Result{Status: http.StatusRequestEntityTooLarge, Detail: "The event has more than 64 KiB."}
+			s.metrics.refused.WithLabelValues("too-large", unknownType).Inc()
 			continue
 		}
 		event, errs := parseEvent(item, now)
 		if len(errs) > 0 {
 			results[i] = Result{Status: http.StatusBadRequest, Detail: summary(errs), Errors: errs}
+			s.metrics.refused.WithLabelValues("invalid-event", unknownType).Inc()
 			continue
 		}
 		event.UserID = visitor.id(event.UserID)

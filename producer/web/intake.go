@@ -214,7 +214,9 @@ func record(event schema.Event, now time.Time, traceParent string) (publisher.Re
 	if err != nil {
 		return publisher.Record{}, fmt.Errorf("encoding an event: %w", err)
 	}
-	return publisher.Record{Key: event.UserID, Value: value, Time: now, TraceParent: traceParent}, nil
+	return publisher.Record{
+		Key: event.UserID, Value: value, Time: now, TraceParent: traceParent, Type: string(event.EventType),
+	}, nil
 }
 
 // publishOne publishes one event and answers 202.

@@ -67,6 +67,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 		return
 	}
 	problem := s.problemOf(err, c)
+	s.metrics.countRefusal(problem, c)
 	if problem.RetryAfter > 0 {
 		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(int(problem.RetryAfter.Seconds())))
 	}
@@ -127,7 +128,7 @@ func (p *Problem) heading() string {
 
 func wantsPage(r *http.Request) bool {
 	switch r.URL.Path {
-	case "/events", "/track-event", "/healthz", "/readyz":
+	case "/events", "/track-event", "/healthz", "/readyz", "/metrics":
 		return false
 	}
 	return strings.Contains(r.Header.Get(echo.HeaderAccept), "text/html")

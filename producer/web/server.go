@@ -10,11 +10,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"example.com/bookstore/producer/publisher"
 )
@@ -34,6 +37,12 @@ type Config struct {
 	Logger      *slog.Logger     // slog.Default() if nil
 	Clock       func() time.Time // time.Now if nil
 	LogRequests bool             // one line for each request
+	// Metrics takes the server's metrics, and MetricsHandler answers /metrics on its own
+	// address; Tracer makes a span for each request. Each may be nil.
+	Metrics        prometheus.Registerer
+	MetricsHandler http.Handler
+	Tracer         trace.Tracer
+	Live           Live // for the pages /live and /me; nil switches them off
 }
 
 // Bounds of a request. A visitor waits for the brokers at most as long as the
@@ -61,6 +70,14 @@ type Server struct {
 	echo      *echo.Echo
 	http      *http.Server
 	draining  atomic.Bool
+	metrics   *metrics
+	routes    map[string]bool // by pattern
+	tracer    trace.Tracer    // nil for none
+
+	liveSource Live
+	liveStream liveStream
+	stop       func()        // closes stopping
+	stopping   chan struct{} // ends what would not end by itself
 }
 
 // New returns a Server. Its error says which of the embedded pages is wrong.
@@ -72,7 +89,18 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		publisher: cfg.Publisher, logger: cfg.Logger, clock: cfg.Clock, pages: pages,
 		crossSite: http.NewCrossOriginProtection(), echo: echo.New(),
+		metrics: newMetrics(), routes: map[string]bool{}, tracer: cfg.Tracer,
 	}
+	s.publisher = counted{cfg.Publisher, s.metrics}
+	if cfg.Metrics != nil {
+		for _, c := range s.metrics.collectors() {
+			if err := cfg.Metrics.Register(c); err != nil {
+				return nil, fmt.Errorf("registering the server's metrics: %w", err)
+			}
+		}
+	}
+	s.liveSource, s.stopping = cfg.Live, make(chan struct{})
+	s.stop = sync.OnceFunc(func() { close(s.stopping) })
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
@@ -96,7 +124,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.LogRequests {
 		e.Use(s.requestLog())
 	}
-	e.Use(s.recover(), secureHeaders(), middleware.BodyLimit(maxBody))
+	e.Use(s.trace, s.measure, s.recover(), secureHeaders(), middleware.BodyLimit(maxBody))
 
 	get := []string{http.MethodGet, http.MethodHead}
 	zip := middleware.Gzip()
@@ -109,10 +137,20 @@ func New(cfg Config) (*Server, error) {
 	e.Match(get, "/purchases/:id", s.purchase, zip)
 	e.Match(get, "/assets/:name", s.asset, zip)
 	e.Match(get, "/covers/:name", s.cover, zip)
+	e.Match(get, "/live", s.live, zip)
+	e.GET("/live/events", s.liveEvents)
+	e.Match(get, "/live/snapshot.json", s.liveSnapshot, zip)
+	e.Match(get, "/me", s.me, zip)
 	e.POST("/events", s.postEvents, s.refuseCrossSite)
 	e.POST("/track-event", s.postTrackEvent, s.refuseCrossSite)
 	e.Match(get, "/healthz", s.healthz)
 	e.Match(get, "/readyz", s.readyz)
+	if cfg.MetricsHandler != nil {
+		e.Match(get, "/metrics", echo.WrapHandler(cfg.MetricsHandler))
+	}
+	for _, r := range e.Routes() {
+		s.routes[r.Path] = true
+	}
 	return s, nil
 }
 
@@ -128,8 +166,12 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Drain makes /readyz say that no more events should come, while they are still
-// taken, so that a load balancer can turn to another store.
-func (s *Server) Drain() { s.draining.Store(true) }
+// taken, so that a load balancer can turn to another store. Streams of the live page
+// end, since they would never do so by themselves.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.stop()
+}
 
 // Shutdown drains, stops listening and waits until every request is answered. If
 // ctx ends first the connections that are left are cut, and the error says so.

@@ -7,6 +7,12 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
 	"example.com/bookstore/schema"
 )
 
@@ -23,4 +29,32 @@ func traceParent(h http.Header) string {
 	var id [24]byte
 	_, _ = rand.Read(id[:]) // never fails
 	return "00-" + hex.EncodeToString(id[:16]) + "-" + hex.EncodeToString(id[16:]) + "-00"
+}
+
+// trace makes a span for each request, within the client's trace if it names one. The
+// spans of the records that it publishes are children of it.
+func (s *Server) trace(next echo.HandlerFunc) echo.HandlerFunc {
+	if s.tracer == nil {
+		return next
+	}
+	return func(c echo.Context) error {
+		r := c.Request()
+		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		route := s.route(c)
+		ctx, span := s.tracer.Start(ctx, r.Method+" "+route, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+			semconv.HTTPRequestMethodKey.String(r.Method),
+			semconv.HTTPRoute(route),
+			semconv.URLPath(r.URL.Path),
+			semconv.URLScheme(c.Scheme()),
+		))
+		defer span.End()
+		c.SetRequest(r.WithContext(ctx))
+		err := next(c)
+		status := c.Response().Status
+		span.SetAttributes(semconv.HTTPResponseStatusCode(status))
+		if status >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, "")
+		}
+		return err
+	}
 }
