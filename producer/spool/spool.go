@@ -23,6 +23,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -356,6 +357,21 @@ func (s *Spool) drop(seg *segment) error {
 		return fmt.Errorf("deleting what the spool has no more need of: %w", err)
 	}
 	return nil
+}
+
+// SetAside keeps an entry that is not to be in the queue any more in a file of its own,
+// whose name it returns.
+func (s *Spool) SetAside(entry []byte) (name string, err error) {
+	name = s.path("set-aside-" + uuid.NewString())
+	file, err := s.cfg.FS.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return "", err
+	}
+	_, err = file.Write(slices.Clone(entry)) // which may change it
+	if err := errors.Join(err, file.Sync(), file.Close(), s.syncDir()); err != nil {
+		return "", err
+	}
+	return name, nil
 }
 
 // Len is how many entries are in the queue.
