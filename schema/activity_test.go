@@ -80,8 +80,8 @@ func TestActivityDefinitionsAgree(t *testing.T) {
 		strings.Replace(good, `,"events":3`, ``, 1):           false,
 		strings.Replace(good, `2026-01-31T12:00`, `12:00`, 1): false,
 		strings.Replace(good, `"window_start"`, `"start"`, 1): false,
-		"[]":  false,
-		"no ": false,
+		"[]": false,
+		"no": false,
 	} {
 		_, err := schema.DecodeActivity([]byte(value))
 		if (err == nil) != want {

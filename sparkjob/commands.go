@@ -41,6 +41,15 @@ type setupCommand struct {
 	adminSettings     `embed:""`
 }
 
+func (setupCommand) Help() string {
+	return `It may be run again: what is there stays as it is. Submit does the same for the project's own
+topic and tables.
+
+Examples:
+  sparkjob setup                        with the settings of .env
+  sparkjob setup --topic other_events --partitions 12`
+}
+
 // Validate is called by kong after parsing.
 func (cmd setupCommand) Validate() error {
 	return errors.Join(cmd.kafkaSettings.Validate(), cmd.cassandraSettings.Validate(), cmd.adminSettings.Validate())
@@ -58,6 +67,12 @@ func (cmd setupCommand) Run(ctx context.Context) error {
 
 type configCommand struct {
 	settings `embed:""`
+}
+
+func (configCommand) Help() string {
+	return `Examples:
+  sparkjob config                    one setting a line, as in .env
+  SPARK_TRIGGER=5s sparkjob config   the environment wins over the files`
 }
 
 func (cmd configCommand) Run() error {
@@ -81,13 +96,20 @@ func onSession(ctx context.Context, s sparkSettings, do func(driver.Config, *str
 
 type statusCommand struct {
 	sparkSettings `embed:""`
+	querySettings `embed:""`
 
 	JSON bool `name:"json" help:"Print JSON, one query a line."`
 }
 
+func (statusCommand) Help() string {
+	return `Examples:
+  sparkjob status
+  sparkjob status --json | jq -r 'select(.running | not).name'`
+}
+
 func (cmd statusCommand) Run(ctx context.Context) error {
 	return onSession(ctx, cmd.sparkSettings, func(_ driver.Config, session *stream.Session) error {
-		states, err := driver.Status(ctx, session)
+		states, err := driver.Status(ctx, session, cmd.names()...)
 		if err != nil {
 			return err
 		}
@@ -108,15 +130,15 @@ func (cmd statusCommand) Run(ctx context.Context) error {
 type progressCommand struct {
 	sparkSettings `embed:""`
 
-	Query  string `arg:"" optional:"" help:"One query; by default all of the job."`
+	Query  string `arg:"" optional:"" predictor:"query" help:"One query; by default all of the job."`
 	Recent bool   `help:"All micro-batches that Spark remembers, not only the latest."`
 }
 
 func (progressCommand) Help() string {
 	return `Examples:
-  sparkjob progress                          the latest micro-batch of each query
-  sparkjob progress events --recent          all that Spark remembers of one
-  sparkjob progress | jq .durationMs         where the time went`
+  sparkjob progress                    the latest micro-batch of each query
+  sparkjob progress events --recent    all that Spark remembers of one
+  sparkjob progress | jq .durationMs   where the time went`
 }
 
 func (cmd progressCommand) Run(ctx context.Context) error {
@@ -139,7 +161,13 @@ func (cmd progressCommand) Run(ctx context.Context) error {
 type stopCommand struct {
 	sparkSettings `embed:""`
 
-	Query []string `arg:"" optional:"" help:"Queries to stop; by default all of the job."`
+	Query []string `arg:"" optional:"" predictor:"query" help:"Queries to stop; by default all of the job."`
+}
+
+func (stopCommand) Help() string {
+	return `Examples:
+  sparkjob stop                all queries, and the driver with them
+  sparkjob stop events reads   these two`
 }
 
 func (cmd stopCommand) Run(ctx context.Context) error {

@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
+	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/schema/topic"
 	"example.com/bookstore/sparkjob/driver"
@@ -36,6 +38,7 @@ type settings struct {
 	cassandraSettings `embed:""`
 	adminSettings     `embed:""`
 	jobSettings       `embed:""`
+	querySettings     `embed:""`
 	watchSettings     `embed:""`
 }
 
@@ -48,7 +51,8 @@ type sparkSettings struct {
 type kafkaSettings struct {
 	KafkaBootstrapServers  string `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" group:"Kafka:" help:"Brokers, host:port, comma separated (${env})."`
 	Topic                  string `env:"KAFKA_TOPIC" default:"bookstore_events" group:"Kafka:" help:"Topic of the events (${env})."`
-	Partitions             int    `env:"KAFKA_PARTITIONS" default:"6" group:"Kafka:" help:"Its partitions, if it is created (${env})."`
+	ActivityTopic          string `env:"KAFKA_ACTIVITY_TOPIC" group:"Kafka:" help:"Topic of the counts in the present minutes; by default one that is named after the events' (${env})."`
+	Partitions             int    `env:"KAFKA_PARTITIONS" default:"6" group:"Kafka:" help:"Partitions of a topic, if it is created (${env})."`
 	KafkaReplicationFactor int    `env:"KAFKA_REPLICATION_FACTOR" default:"1" group:"Kafka:" help:"Copies of each partition, if the topic is created (${env})."`
 	KafkaMinInsyncReplicas int    `env:"KAFKA_MIN_INSYNC_REPLICAS" default:"1" group:"Kafka:" help:"Copies that must have a record before it is acknowledged, if the topic is created (${env})."`
 }
@@ -74,10 +78,28 @@ type jobSettings struct {
 	CheckpointLocation         string        `env:"CHECKPOINT_LOCATION" group:"Job:" help:"URL of the folder of the checkpoints as Spark sees it; by default one below STACK_DIR (${env})."`
 	Trigger                    time.Duration `env:"SPARK_TRIGGER" default:"0s" group:"Job:" help:"Time between micro-batches; 0s starts the next at once (${env})."`
 	MaxOffsetsPerTrigger       int           `env:"SPARK_MAX_OFFSETS_PER_TRIGGER" default:"50000" group:"Job:" help:"Records a micro-batch at the most (${env})."`
+	MaxOffsetsPerWindowed      int           `name:"max-offsets-per-windowed-trigger" env:"SPARK_MAX_OFFSETS_PER_WINDOWED_TRIGGER" default:"1000000" group:"Job:" help:"The same for queries with windows of event time; what one micro-batch takes of a backlog never falls behind the watermark (${env})."`
 	ShufflePartitions          int           `env:"SPARK_SHUFFLE_PARTITIONS" default:"2" group:"Job:" help:"Partitions of stateful queries, about the number of cores (${env})."`
 	SparkKafkaBootstrapServers string        `env:"SPARK_KAFKA_BOOTSTRAP_SERVERS" group:"Job:" help:"The brokers as Spark sees them; by default the same (${env})."`
 	SparkCassandraHosts        []string      `env:"SPARK_CASSANDRA_HOSTS" group:"Job:" help:"The contact points as Spark sees them; by default the same (${env})."`
 	SparkCassandraPort         int           `env:"SPARK_CASSANDRA_PORT" group:"Job:" help:"The port of CQL as Spark sees it; by default the same (${env})."`
+}
+
+// querySettings choose among the queries.
+type querySettings struct {
+	Queries []string `arg:"" optional:"" name:"query" env:"SPARK_QUERIES" help:"Queries of the job; by default all (${env}, comma separated)."`
+}
+
+func (s querySettings) Validate() error { return job.CheckNames(s.names()...) }
+
+// names takes the words apart, since kong leaves the variable as one, and each once.
+func (s querySettings) names() (names []string) {
+	for name := range strings.SplitSeq(strings.Join(s.Queries, ","), ",") {
+		if name = strings.TrimSpace(name); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // watchSettings are how the driver tells what it sees.
@@ -113,7 +135,7 @@ func (s watchSettings) log(out io.Writer) *slog.Logger {
 
 // Validate is called by kong after parsing.
 func (s settings) Validate() error {
-	return errors.Join(s.kafkaSettings.Validate(), s.cassandraSettings.Validate(), s.adminSettings.Validate(), s.jobSettings.Validate(), s.watchSettings.Validate())
+	return errors.Join(s.kafkaSettings.Validate(), s.cassandraSettings.Validate(), s.adminSettings.Validate(), s.jobSettings.Validate(), s.querySettings.Validate(), s.watchSettings.Validate())
 }
 
 func (s kafkaSettings) Validate() error {
@@ -133,6 +155,7 @@ func (s adminSettings) Validate() error {
 func (s jobSettings) Validate() error {
 	errs := []error{
 		atLeastOne("max-offsets-per-trigger", s.MaxOffsetsPerTrigger),
+		atLeastOne("max-offsets-per-windowed-trigger", s.MaxOffsetsPerWindowed),
 		atLeastOne("shuffle-partitions", s.ShufflePartitions),
 	}
 	if s.Trigger < 0 {
@@ -152,6 +175,10 @@ func atLeastOne(flag string, n int) error {
 	}
 	return nil
 }
+
+// activityRetention is how long counts are kept in the topic of the activity. Those of
+// minutes that are over are in activity_by_minute.
+const activityRetention = 24 * time.Hour
 
 // driverConfig fills in what follows from other settings.
 func (s settings) driverConfig() (driver.Config, error) {
@@ -178,6 +205,10 @@ func (s settings) driverConfig() (driver.Config, error) {
 	if s.SparkCassandraPort != 0 {
 		sparkDB.Port = s.SparkCassandraPort
 	}
+	activityTopic := s.ActivityTopic
+	if activityTopic == "" {
+		activityTopic = schema.ActivityTopicOf(s.Topic)
+	}
 	sparkKafka := s.SparkKafkaBootstrapServers
 	if sparkKafka == "" {
 		sparkKafka = s.KafkaBootstrapServers
@@ -189,13 +220,20 @@ func (s settings) driverConfig() (driver.Config, error) {
 			Name: s.Topic, Partitions: s.Partitions,
 			ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
 		},
+		ActivityTopic: topic.Spec{
+			Name: activityTopic, Partitions: s.Partitions,
+			ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
+			Retention: activityRetention, Compact: true,
+		},
+		Queries:   s.names(),
 		Cassandra: db,
 		AdminUser: s.CassandraAdminUser, AdminPassword: string(s.CassandraAdminPassword),
 		StorePassword: string(s.CassandraStorePassword), ReplicationFactor: s.CassandraReplicationFactor,
 		StopTimeout: s.StopTimeout, StalledAfter: s.StalledAfter, MetricsAddr: s.MetricsAddr, Log: s.log(os.Stdout),
 		Job: job.Config{
-			KafkaBootstrapServers: sparkKafka, Topic: s.Topic, Cassandra: sparkDB, CheckpointLocation: checkpoints,
-			MaxOffsetsPerTrigger: s.MaxOffsetsPerTrigger, Trigger: s.Trigger, ShufflePartitions: s.ShufflePartitions,
+			KafkaBootstrapServers: sparkKafka, Topic: s.Topic, ActivityTopic: activityTopic, Cassandra: sparkDB, CheckpointLocation: checkpoints,
+			MaxOffsetsPerTrigger: s.MaxOffsetsPerTrigger, MaxOffsetsPerWindowed: s.MaxOffsetsPerWindowed,
+			Trigger: s.Trigger, ShufflePartitions: s.ShufflePartitions,
 		},
 	}, nil
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"example.com/bookstore/schema"
 )
 
 func TestSettingsHideSecrets(t *testing.T) {
@@ -18,9 +21,23 @@ func TestSettingsHideSecrets(t *testing.T) {
 	}
 }
 
+func TestQueryNames(t *testing.T) {
+	s := querySettings{Queries: []string{"events, reads", "funnel", "reads", ""}}
+	if got, want := s.names(), []string{"events", "reads", "funnel"}; !slices.Equal(got, want) {
+		t.Errorf("names = %q, want %q", got, want)
+	}
+	if err := s.Validate(); err != nil {
+		t.Error(err)
+	}
+	s.Queries = append(s.Queries, "event")
+	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), `"event"`) {
+		t.Errorf("Validate of a name that no query has: %v", err)
+	}
+}
+
 func TestDriverConfigFillsIn(t *testing.T) {
 	s := settings{
-		kafkaSettings:     kafkaSettings{KafkaBootstrapServers: "k:1"},
+		kafkaSettings:     kafkaSettings{KafkaBootstrapServers: "k:1", Topic: schema.Topic},
 		cassandraSettings: cassandraSettings{CassandraHosts: []string{"c"}, CassandraPort: 9042},
 	}
 	t.Setenv("STACK_DIR", "/s")
@@ -34,6 +51,10 @@ func TestDriverConfigFillsIn(t *testing.T) {
 	if c.Job.CheckpointLocation != "file:///s/data/checkpoints" {
 		t.Errorf("CheckpointLocation = %q", c.Job.CheckpointLocation)
 	}
+	if got := c.ActivityTopic.Name; got != c.Job.ActivityTopic || got != schema.ActivityTopic {
+		t.Errorf("the activity goes to %q, of Spark to %q", got, c.Job.ActivityTopic)
+	}
+	s.ActivityTopic = "counts"
 	s.SparkKafkaBootstrapServers, s.SparkCassandraHosts, s.SparkCassandraPort = "inner:2", []string{"inner"}, 3
 	s.CheckpointLocation = "hdfs://n/c"
 	if c, err = s.driverConfig(); err != nil {
@@ -41,6 +62,9 @@ func TestDriverConfigFillsIn(t *testing.T) {
 	}
 	if c.Job.KafkaBootstrapServers != "inner:2" || c.Job.Cassandra.Hosts[0] != "inner" || c.Job.Cassandra.Port != 3 || c.Cassandra.Port != 9042 {
 		t.Errorf("Spark's own addresses are not used: %+v", c)
+	}
+	if c.ActivityTopic.Name != "counts" || c.Job.ActivityTopic != "counts" {
+		t.Errorf("the activity goes to %q, of Spark to %q", c.ActivityTopic.Name, c.Job.ActivityTopic)
 	}
 	if c.Job.CheckpointLocation != "hdfs://n/c" {
 		t.Errorf("CheckpointLocation = %q", c.Job.CheckpointLocation)

@@ -165,7 +165,8 @@ func eventually(t *testing.T, timeout time.Duration, check func() error) {
 	}
 }
 
-// pipeline is a topic, a job and its checkpoints of one test's own.
+// pipeline is a topic, a job and its checkpoints of one test's own. The job runs the
+// queries that most tests need.
 type pipeline struct {
 	topic string
 	env   []string
@@ -180,6 +181,7 @@ func newPipeline(t *testing.T) pipeline {
 	p := pipeline{topic: name, env: []string{
 		"KAFKA_TOPIC=" + name,
 		"SPARK_JOB_NAME=" + name,
+		"SPARK_QUERIES=events,rejected_events",
 		"CHECKPOINT_LOCATION=file://" + t.TempDir(),
 	}}
 	if out, errOut, code := run(t, p.env, "sparkjob", "setup"); code != 0 {
@@ -188,7 +190,7 @@ func newPipeline(t *testing.T) pipeline {
 	return p
 }
 
-// submit starts the driver and waits until both queries run.
+// submit starts the driver and waits until its queries run.
 func (p pipeline) submit(t *testing.T) *process {
 	t.Helper()
 	driver := start(t, p.env, "sparkjob", "submit")

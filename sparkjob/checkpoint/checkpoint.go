@@ -30,6 +30,9 @@ var (
 	ErrNotFound = errors.New("there is no checkpoint")
 )
 
+// Where says what to do about ErrNotVisible.
+const Where = "run this where Spark's driver runs; in containers: docker compose --env-file deploy/stack.env --env-file .env run --rm sparkjob …"
+
 // Offsets of one topic: by partition, the first that has not been read yet.
 type Offsets map[int]int64
 

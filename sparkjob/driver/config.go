@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type Config struct {
 
 	KafkaBootstrapServers string
 	Topic                 topic.Spec
+	ActivityTopic         topic.Spec // that bookstore_activity writes to
 
 	Cassandra         cassandra.Config // as the job's role
 	AdminUser         string
@@ -35,7 +37,8 @@ type Config struct {
 	StorePassword     string // of the role that setup makes for the store
 	ReplicationFactor int
 
-	Job job.Config
+	Job     job.Config
+	Queries []string // of job.Names, those that Submit runs; all if empty
 
 	StopTimeout  time.Duration // how long a query gets to end
 	StalledAfter time.Duration // how long records wait without a micro-batch until a query counts as stalled
@@ -74,7 +77,15 @@ func remote(s, jobName string) string {
 	return s
 }
 
-// Setup makes the topic, keyspace, tables and roles, where they are absent, and
+// queries are those that Submit runs.
+func (c Config) queries() []string {
+	if len(c.Queries) == 0 {
+		return job.Names
+	}
+	return c.Queries
+}
+
+// Setup makes the topics, keyspace, tables and roles, where they are absent, and
 // gives the roles the passwords of c.
 func Setup(ctx context.Context, c Config) error {
 	kafka, err := topic.NewAdmin(c.KafkaBootstrapServers, requestTimeout)
@@ -82,8 +93,10 @@ func Setup(ctx context.Context, c Config) error {
 		return err
 	}
 	defer kafka.Close()
-	if _, err := kafka.Ensure(ctx, c.Topic); err != nil {
-		return hintKafka(err, c)
+	for _, spec := range []topic.Spec{c.Topic, c.ActivityTopic} {
+		if _, err := kafka.Ensure(ctx, spec); err != nil {
+			return hintKafka(err, c)
+		}
 	}
 	return setupCassandra(ctx, c)
 }
@@ -106,10 +119,10 @@ func (c Config) admin() cassandra.Config {
 	return admin
 }
 
-// Check sees to it that the topic and the tables are there before a query starts:
+// Check sees to it that the topics and the tables are there before a query starts:
 // Spark itself would say so only after a long time, or never. The project's own
-// topic and tables are made if absent; a topic of another name is more likely to
-// be misspelt.
+// topic and tables are made if absent, and so is the topic of the activity; a topic of
+// events of another name is more likely to be misspelt.
 func Check(ctx context.Context, c Config) error {
 	kafka, err := topic.NewAdmin(c.KafkaBootstrapServers, requestTimeout)
 	if err != nil {
@@ -120,6 +133,9 @@ func Check(ctx context.Context, c Config) error {
 		_, err = kafka.Ensure(ctx, c.Topic)
 	} else {
 		_, err = kafka.Partitions(ctx, c.Topic.Name)
+	}
+	if err == nil && slices.ContainsFunc(c.queries(), job.WritesActivity) {
+		_, err = kafka.Ensure(ctx, c.ActivityTopic)
 	}
 	if err != nil {
 		return hintKafka(err, c)

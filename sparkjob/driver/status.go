@@ -19,14 +19,17 @@ type QueryState struct {
 	Last    *stream.Progress `json:"-"` // the latest micro-batch; nil if there was none
 }
 
-// Status asks for every query of the job, in the order of job.Names.
-func Status(ctx context.Context, session *stream.Session) ([]QueryState, error) {
+// Status asks for the named queries, or all of the job, and returns them in this order.
+func Status(ctx context.Context, session *stream.Session, names ...string) ([]QueryState, error) {
+	if len(names) == 0 {
+		names = job.Names
+	}
 	running, err := active(ctx, session)
 	if err != nil {
 		return nil, err
 	}
-	states := make([]QueryState, 0, len(job.Names))
-	for _, name := range job.Names {
+	states := make([]QueryState, 0, len(names))
+	for _, name := range names {
 		state := QueryState{Name: name, Message: "Stopped"}
 		if query := running[name]; query != nil {
 			status, err := query.Status(ctx)

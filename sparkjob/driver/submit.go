@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -25,7 +24,7 @@ const (
 	maxFailures = 5
 )
 
-// Submit runs the job until ctx ends, and then stops its queries. It starts those
+// Submit runs the job, or those of its queries that c names, until ctx ends, and then stops its queries. It starts those
 // that do not run, and goes on watching those that do, such as after a driver was
 // killed. A query that fails is started again from its checkpoint, and all of them
 // are when the server has lost the session or was started anew. What happens is
@@ -37,7 +36,7 @@ func Submit(ctx context.Context, c Config, out io.Writer) error {
 	if err := Check(ctx, c); err != nil {
 		return unlessEnded(ctx, err)
 	}
-	w := &watcher{config: c, out: out, tracker: newTracker(c.Topic.Name, job.Names)}
+	w := &watcher{config: c, out: out, tracker: newTracker(c.Topic.Name, c.queries())}
 	stop := w.observe(ctx)
 	err := supervise(ctx, w)
 	w.tracker.end(err)
@@ -115,19 +114,23 @@ type watcher struct {
 
 // info tells a fact: as a line to whoever reads, or as a record to a log.
 func (w *watcher) info(line, message string, attrs ...any) {
-	w.tell(slog.LevelInfo, line, message, attrs)
+	if w.config.Log != nil {
+		w.config.Log.Info(message, attrs...)
+		return
+	}
+	w.println(line)
 }
 
 // warn tells a fact about which somebody may have to do something.
 func (w *watcher) warn(line, message string, attrs ...any) {
-	w.tell(slog.LevelWarn, line, message, attrs)
-}
-
-func (w *watcher) tell(level slog.Level, line, message string, attrs []any) {
 	if w.config.Log != nil {
-		w.config.Log.Log(context.Background(), level, message, attrs...)
+		w.config.Log.Warn(message, attrs...)
 		return
 	}
+	w.println(line)
+}
+
+func (w *watcher) println(line string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	fmt.Fprintln(w.out, line)
@@ -135,7 +138,7 @@ func (w *watcher) tell(level slog.Level, line, message string, attrs []any) {
 
 // queryLine is a line about one query.
 func queryLine(name, format string, args ...any) string {
-	return fmt.Sprintf("%-16s ", name) + fmt.Sprintf(format, args...)
+	return fmt.Sprintf("%-18s ", name) + fmt.Sprintf(format, args...)
 }
 
 // session joins the job's session on the server, sees that every query runs, calls
@@ -162,8 +165,9 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	w.info(fmt.Sprintf("Spark %s at %s, session %s", version, session.Address(), session.ID()),
 		"joined Spark", "version", version, "address", session.Address(), "session", session.ID())
 
-	runs := make([]*run, len(job.Names))
-	for i, name := range job.Names {
+	names := w.config.queries()
+	runs := make([]*run, len(names))
+	for i, name := range names {
 		runs[i] = &run{watcher: w, session: session, name: name, query: running[name]}
 	}
 	begun := false

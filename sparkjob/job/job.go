@@ -2,18 +2,21 @@
 // makes of it and where it writes. On the data's path it stands between Kafka and
 // Cassandra; the work itself is done by Spark, which gets it as SQL.
 //
-// There is one query a table, each with its own checkpoint and its own file below
-// queries/. To add a table: a migration in schema/cassandra, a SQL file here, its
-// name in Names.
+// There is one query a table, and one for a topic, each with its own checkpoint and
+// its own file below queries/. To add a table: a migration in schema/cassandra, a SQL
+// file here, a line in Queries.
 package job
 
 import (
 	"context"
 	"embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/apache/spark-connect-go/spark/sql"
 
 	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/sparkjob/stream"
@@ -22,24 +25,62 @@ import (
 //go:embed queries/*.sql
 var queries embed.FS
 
-// Names lists the queries, each named as the table it fills.
-var Names = []string{"events", "rejected_events"}
+// Query is one streaming query of the job.
+type Query struct {
+	Name    string            // also that of the table it fills, and of its SQL file
+	ToKafka bool              // writes to Config.ActivityTopic instead of to its table
+	Mode    stream.OutputMode // Cassandra's sink takes Append only
+	Every   time.Duration     // least time between its micro-batches, so that it leaves cores to others
+}
 
-// Views of the session that the queries are written over.
+// Queries are all that the job has.
+var Queries = []Query{
+	{Name: "events", Mode: stream.Append},
+	{Name: "rejected_events", Mode: stream.Append, Every: time.Second},
+	{Name: "events_by_user", Mode: stream.Append, Every: time.Second},
+	{Name: "late_events", Mode: stream.Append, Every: 5 * time.Second},
+	{Name: "activity_by_minute", Mode: stream.Append, Every: 5 * time.Second},
+	{Name: "reads", Mode: stream.Append, Every: 5 * time.Second},
+	{Name: "funnel", Mode: stream.Append, Every: time.Second},
+	{Name: "bookstore_activity", ToKafka: true, Mode: stream.Update},
+}
+
+// Names lists the names of Queries.
+var Names = func() (names []string) {
+	for _, query := range Queries {
+		names = append(names, query.Name)
+	}
+	return names
+}()
+
 const (
-	sourceView     = "kafka_records"
-	classifiedView = "classified"
+	sourceView = "kafka_records"
+	onTimeView = "on_time_events"
 )
+
+// Views of the session that the queries are written over, each over those before it.
+// They stand in files as the queries do.
+var (
+	views         = []string{"classified", "valid_events"}
+	windowedViews = append(views[:2:2], "windowed_events", onTimeView, "openings")
+)
+
+// Watermark is how far windows of event time wait behind the latest event on time. It
+// is 2 minutes for the latest that is on time, 1 minute for a clock that is ahead, and
+// 2 minutes for partitions that Spark reads at a different pace.
+const Watermark = 5 * time.Minute
 
 // Config says where Spark finds Kafka and Cassandra, and how it goes through the
 // records. The addresses are those that the Spark cluster sees.
 type Config struct {
 	KafkaBootstrapServers string // host:port, comma separated
 	Topic                 string
+	ActivityTopic         string           // that bookstore_activity writes to
 	Cassandra             cassandra.Config // user and password are those of the job's role
 	CheckpointLocation    string           // URL of a folder that Spark's driver and executors share
 	MaxOffsetsPerTrigger  int              // records a micro-batch at the most
-	Trigger               time.Duration    // time between micro-batches; 0 starts the next at once
+	MaxOffsetsPerWindowed int              // the same for queries with windows of event time
+	Trigger               time.Duration    // least time between micro-batches; 0 starts the next at once
 	ShufflePartitions     int              // of stateful queries, fixed in a checkpoint when it is first made
 }
 
@@ -54,7 +95,7 @@ func (c Config) Checkpoint(name string) string {
 func Prepare(ctx context.Context, session *stream.Session, c Config) error {
 	settings := session.SparkSession().Config()
 	for name, value := range map[string]string{
-		// The day of a rejected event is cut from a timestamp, so it must not
+		// The column day is cut from a timestamp, so it must not
 		// depend on where the cluster stands.
 		"spark.sql.session.timeZone":   "UTC",
 		"spark.sql.shuffle.partitions": strconv.Itoa(c.ShufflePartitions),
@@ -63,11 +104,23 @@ func Prepare(ctx context.Context, session *stream.Session, c Config) error {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
+	// A view stays with those that were there when it was made. So the second round
+	// changes nothing for the views with windows, which read larger micro-batches:
+	// the watermark moves from one micro-batch to the next, and one that ends in the
+	// middle of a backlog has come further in some partitions than in others.
+	if err := createViews(ctx, session, c, c.MaxOffsetsPerWindowed, windowedViews); err != nil {
+		return err
+	}
+	return createViews(ctx, session, c, c.MaxOffsetsPerTrigger, views)
+}
+
+// createViews makes, or replaces, the source and the views over it.
+func createViews(ctx context.Context, session *stream.Session, c Config, maxOffsets int, names []string) error {
 	records, err := session.ReadStream().Format("kafka").
 		Option("kafka.bootstrap.servers", c.KafkaBootstrapServers).
 		Option("subscribe", c.Topic).
 		Option("startingOffsets", "earliest"). // counts only without a checkpoint
-		Option("maxOffsetsPerTrigger", c.MaxOffsetsPerTrigger).
+		Option("maxOffsetsPerTrigger", maxOffsets).
 		Option("failOnDataLoss", true). // records that Kafka dropped unread must not go unnoticed
 		Load(ctx)
 	if err != nil {
@@ -76,24 +129,26 @@ func Prepare(ctx context.Context, session *stream.Session, c Config) error {
 	if err := session.CreateTempView(ctx, records, sourceView); err != nil {
 		return fmt.Errorf("creating view %s: %w", sourceView, err)
 	}
-	text, err := sql(classifiedView)
-	if err != nil {
-		return err
-	}
-	classified, err := session.SQL(ctx, text)
-	if err != nil {
-		return fmt.Errorf("reading queries/%s.sql: %w", classifiedView, err)
-	}
-	if err := session.CreateTempView(ctx, classified, classifiedView); err != nil {
-		return fmt.Errorf("creating view %s: %w", classifiedView, err)
+	for _, name := range names {
+		rows, err := read(ctx, session, name)
+		if err != nil {
+			return err
+		}
+		if name == onTimeView {
+			if rows, err = rows.WithWatermark(ctx, "event_time", fmt.Sprintf("%d seconds", int(Watermark.Seconds()))); err != nil {
+				return fmt.Errorf("setting the watermark of view %s: %w", name, err)
+			}
+		}
+		if err := session.CreateTempView(ctx, rows, name); err != nil {
+			return fmt.Errorf("creating view %s: %w", name, err)
+		}
 	}
 	return nil
 }
 
-// Start starts one query, from its checkpoint if there is one. The session must
-// have been prepared.
-func Start(ctx context.Context, session *stream.Session, c Config, name string) (*stream.Query, error) {
-	text, err := sql(name)
+// read has the session read the SQL file of a query or view.
+func read(ctx context.Context, session *stream.Session, name string) (sql.DataFrame, error) {
+	text, err := text(name)
 	if err != nil {
 		return nil, err
 	}
@@ -101,17 +156,61 @@ func Start(ctx context.Context, session *stream.Session, c Config, name string) 
 	if err != nil {
 		return nil, fmt.Errorf("reading queries/%s.sql: %w", name, err)
 	}
-	return session.WriteStream(rows).
-		Format("org.apache.spark.sql.cassandra").
-		Option("keyspace", cassandra.Keyspace).
-		Option("table", name).
-		Options(connection(c.Cassandra)).
-		Options(writeSettings).
+	return rows, nil
+}
+
+// Start starts one query, from its checkpoint if there is one. The session must
+// have been prepared.
+func Start(ctx context.Context, session *stream.Session, c Config, name string) (*stream.Query, error) {
+	query, err := find(name)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := read(ctx, session, name)
+	if err != nil {
+		return nil, err
+	}
+	writer := session.WriteStream(rows).
 		Option("checkpointLocation", c.Checkpoint(name)).
-		OutputMode(stream.Append).
+		OutputMode(query.Mode).
 		QueryName(name).
-		Trigger(stream.ProcessingTime(c.Trigger)).
-		Start(ctx)
+		Trigger(stream.ProcessingTime(max(c.Trigger, query.Every)))
+	if query.ToKafka {
+		writer.Format("kafka").
+			Option("kafka.bootstrap.servers", c.KafkaBootstrapServers).
+			Option("topic", c.ActivityTopic)
+	} else {
+		writer.Format("org.apache.spark.sql.cassandra").
+			Option("keyspace", cassandra.Keyspace).
+			Option("table", name).
+			Options(connection(c.Cassandra)).
+			Options(writeSettings)
+	}
+	return writer.Start(ctx)
+}
+
+// WritesActivity reports whether a query writes to Config.ActivityTopic.
+func WritesActivity(name string) bool {
+	query, err := find(name)
+	return err == nil && query.ToKafka
+}
+
+// CheckNames reports a name that none of Queries has.
+func CheckNames(names ...string) error {
+	for _, name := range names {
+		if _, err := find(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func find(name string) (Query, error) {
+	i := slices.Index(Names, name)
+	if i < 0 {
+		return Query{}, fmt.Errorf("there is no query %q; the queries are %s", name, strings.Join(Names, ", "))
+	}
+	return Queries[i], nil
 }
 
 func connection(c cassandra.Config) map[string]string {
@@ -135,10 +234,7 @@ var writeSettings = map[string]string{
 	"spark.cassandra.output.concurrent.writes":  "16",
 }
 
-func sql(name string) (string, error) {
+func text(name string) (string, error) {
 	text, err := queries.ReadFile("queries/" + name + ".sql")
-	if err != nil {
-		return "", fmt.Errorf("there is no query %q; the queries are %s", name, strings.Join(Names, ", "))
-	}
-	return string(text), nil
+	return string(text), err
 }

@@ -2,11 +2,16 @@ package job
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/sparkjob/stream"
 )
 
 // Each query has its file and its table, and each file its query.
@@ -15,20 +20,26 @@ func TestQueriesAndTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != len(Names)+1 { // and the view that they read
-		t.Errorf("%d files below queries for %d queries and one view", len(files), len(Names))
+	if len(files) != len(Names)+len(windowedViews) {
+		t.Errorf("%d files below queries for %d queries and %d views", len(files), len(Names), len(windowedViews))
 	}
 	migrations, err := cassandra.Migrations.ReadDir("migrations")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(Names, classifiedView) {
-		if _, err := sql(name); err != nil {
+	for _, name := range slices.Concat(windowedViews, Names) {
+		if _, err := text(name); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, name := range Names {
-		found := false
+	for _, query := range Queries {
+		if query.ToKafka {
+			continue
+		}
+		name, found := query.Name, false
+		if query.Mode != stream.Append {
+			t.Errorf("%s does not append, which is all that Cassandra's sink can do", name)
+		}
 		for _, migration := range migrations {
 			text, err := cassandra.Migrations.ReadFile("migrations/" + migration.Name())
 			if err != nil {
@@ -44,7 +55,7 @@ func TestQueriesAndTables(t *testing.T) {
 
 // The limits of the schema stand in the SQL as literals.
 func TestLimitsAreThoseOfTheSchema(t *testing.T) {
-	text, err := sql(classifiedView)
+	text, err := text("classified")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,8 +70,51 @@ func TestLimitsAreThoseOfTheSchema(t *testing.T) {
 		"NOT IN (" + strings.Join(types, ", ") + ")",
 	} {
 		if !strings.Contains(text, want) {
-			t.Errorf("queries/%s.sql lacks %q", classifiedView, want)
+			t.Errorf("queries/classified.sql lacks %q", want)
 		}
+	}
+}
+
+// The watermark waits at least as long as an event on time may be behind another one.
+func TestWatermarkCoversWhatIsOnTime(t *testing.T) {
+	text, err := text("valid_events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	minutes := 0
+	for _, part := range regexp.MustCompile(`received_at [-+] INTERVAL '(\d+)' MINUTE`).FindAllStringSubmatch(text, -1) {
+		n, err := strconv.Atoi(part[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		minutes += n
+	}
+	if minutes != 3 || Watermark < 5*time.Minute {
+		t.Errorf("an event on time is up to %d min behind another, and the watermark waits %v", minutes, Watermark)
+	}
+}
+
+func TestActivityIsThatOfTheSchema(t *testing.T) {
+	text, err := text("bookstore_activity")
+	if err != nil {
+		t.Fatal(err)
+	}
+	window := fmt.Sprintf("window(event_time, '%d minute')", int(schema.ActivityWindow.Minutes()))
+	if !strings.Contains(text, window) {
+		t.Errorf("queries/bookstore_activity.sql lacks %q", window)
+	}
+	if !WritesActivity(schema.ActivityTopic) || WritesActivity("events") || WritesActivity("x") {
+		t.Error("WritesActivity is wrong")
+	}
+}
+
+func TestCheckNames(t *testing.T) {
+	if err := CheckNames(Names...); err != nil {
+		t.Error(err)
+	}
+	err := CheckNames("events", "event")
+	if err == nil || !strings.Contains(err.Error(), `"event"`) || !strings.Contains(err.Error(), "rejected_events") {
+		t.Errorf("CheckNames of a name that no query has: %v", err)
 	}
 }
 

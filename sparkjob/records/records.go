@@ -71,7 +71,7 @@ func Read(ctx context.Context, bootstrapServers, topic string, from, to map[int]
 	if err != nil {
 		return fail(err)
 	}
-	defer consumer.Close()
+	defer func() { _ = consumer.Close() }() // it has nothing to commit
 	if err := consumer.Assign(assignment); err != nil {
 		return fail(err)
 	}
@@ -177,4 +177,14 @@ func Write(ctx context.Context, bootstrapServers string, r Record) (Record, erro
 		r.Partition, r.Offset = int(stored.TopicPartition.Partition), int64(stored.TopicPartition.Offset)
 		return r, nil
 	}
+}
+
+// At returns one record, or nil if Kafka does not keep it any more.
+func At(ctx context.Context, bootstrapServers, topic string, partition int, offset int64) (*Record, error) {
+	var found *Record
+	_, err := Read(ctx, bootstrapServers, topic, map[int]int64{partition: offset}, map[int]int64{partition: offset + 1}, 1, func(r Record) bool {
+		found = &r
+		return false
+	})
+	return found, err
 }

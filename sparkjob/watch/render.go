@@ -187,7 +187,7 @@ func pad(text string, width int, right bool) string {
 
 func (s screen) problems(width int) []string {
 	var lines []string
-	for _, problem := range s.snapshot.Problems {
+	for _, problem := range s.snapshot.Problems() {
 		for i, line := range strings.Split(ansi.Wrap("! "+problem, width-2, ""), "\n") {
 			if i > 0 {
 				line = "  " + line

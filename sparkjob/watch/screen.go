@@ -15,7 +15,7 @@ import (
 
 // Screen shows a Watcher's queries on the whole terminal until the person at it quits or
 // ctx ends.
-func Screen(ctx context.Context, w *Watcher, in io.Reader, out io.Writer) error {
+func Screen(ctx context.Context, w *Watcher) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -23,8 +23,7 @@ func Screen(ctx context.Context, w *Watcher, in io.Reader, out io.Writer) error 
 	asking.Go(func() { w.Run(ctx, func() {}) })
 
 	m := model{watcher: w, screen: screen{snapshot: w.Snapshot(), every: w.interval}}
-	_, err := tea.NewProgram(m, tea.WithAltScreen(), tea.WithContext(ctx), tea.WithoutSignalHandler(),
-		tea.WithInput(in), tea.WithOutput(out)).Run()
+	_, err := tea.NewProgram(m, tea.WithAltScreen(), tea.WithContext(ctx), tea.WithoutSignalHandler()).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
 		return nil
 	}
@@ -53,7 +52,7 @@ func Lines(ctx context.Context, w *Watcher, out, errOut io.Writer, asJSON bool) 
 	told := map[string]bool{}
 	for {
 		s := w.Snapshot()
-		tell(errOut, s.Problems, told)
+		tell(errOut, s.Problems(), told)
 		if err := Write(out, s, asJSON); err != nil {
 			return fmt.Errorf("writing what is known: %w", err)
 		}

@@ -5,6 +5,7 @@ package watch
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"example.com/bookstore/schema/cassandra"
@@ -70,8 +71,12 @@ type Snapshot struct {
 	Address  string // of the Spark Connect server
 	Queries  []Query
 	Rejected *Rejected // nil if unknown
-	Problems []string  // sentences: what cannot be reached, and what nobody looks after
+	Unasked  []string  // sentences: what cannot be reached
+	Notices  []string  // sentences about what can be, and is not as it should
 }
+
+// Problems are the sentences of Unasked and Notices.
+func (s Snapshot) Problems() []string { return slices.Concat(s.Unasked, s.Notices) }
 
 // known is what the sources have answered so far.
 type known struct {
@@ -100,14 +105,14 @@ func (k *known) snapshot(job string, names []string, now time.Time) Snapshot {
 	}
 	for _, err := range []error{k.sparkErr, k.kafkaErr, k.cassandraErr} {
 		if err != nil {
-			s.Problems = append(s.Problems, err.Error())
+			s.Unasked = append(s.Unasked, err.Error())
 		}
 	}
 	if waited := now.Sub(k.sparkAsked); !k.sparkAsked.IsZero() && waited > 3*time.Second && k.sparkErr == nil {
-		s.Problems = append(s.Problems, "Spark at "+k.address+" has not answered for "+waited.Round(time.Second).String()+".")
+		s.Unasked = append(s.Unasked, "Spark at "+k.address+" has not answered for "+waited.Round(time.Second).String()+".")
 	}
 	if running && !driverSeen && k.reports != nil && k.cassandraErr == nil {
-		s.Problems = append(s.Problems, "No driver looks after the queries; `sparkjob submit` does.")
+		s.Notices = append(s.Notices, "No driver looks after the queries; `sparkjob submit` does.")
 	}
 	return s
 }

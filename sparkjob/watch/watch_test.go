@@ -126,7 +126,7 @@ func TestStates(t *testing.T) {
 		k := busy(t)
 		test.change(k)
 		s := k.snapshot("bookstore", []string{"events"}, now)
-		problems := strings.Join(s.Problems, " ")
+		problems := strings.Join(s.Problems(), " ")
 		if s.Queries[0].State != test.want || !strings.Contains(problems, test.problem) || (test.problem == "") != (problems == "") {
 			t.Errorf("%s: state %q, want %q; problems %q, want %q", name, s.Queries[0].State, test.want, problems, test.problem)
 		}

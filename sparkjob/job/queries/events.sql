@@ -1,4 +1,3 @@
 -- Table events: every record that is an event, with its five fields.
 SELECT event_id, event_type, event_time, user_id, book_id
-FROM classified
-WHERE reason IS NULL
+FROM valid_events

@@ -5,7 +5,7 @@
 (() => {
   const visits = document.querySelector("[data-visits]");
   if (!visits || !visits.firstElementChild) return;
-  const day = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+  const day = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
   const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
   const sections = new Map();
   for (const item of visits.querySelectorAll("li")) {
