@@ -20,6 +20,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
 
 	"example.com/bookstore/producer/publisher"
 	"example.com/bookstore/producer/spool"
@@ -659,6 +660,20 @@ func TestContextEnds(t *testing.T) {
 	err := f.Publish(ctx, records("a-0"))[0]
 	if !errors.Is(err, publisher.ErrNotDelivered) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Publish = %v, want ErrNotDelivered because of context.DeadlineExceeded", err)
+	}
+}
+
+// A record belongs to the request's span, also when it goes to the spool.
+func TestRecordsBelongToTheRequest(t *testing.T) {
+	ctx, span := sdk.NewTracerProvider().Tracer("test").Start(t.Context(), "request")
+	given := records("a-0")
+	given[0].TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	want := fmt.Sprintf("00-%s-%s-01", span.SpanContext().TraceID(), span.SpanContext().SpanID())
+	if got := traced(ctx, given)[0].TraceParent; got != want {
+		t.Errorf("traceparent = %s, want %s", got, want)
+	}
+	if got := traced(t.Context(), given)[0].TraceParent; got != given[0].TraceParent {
+		t.Errorf("traceparent without a span = %s, want the client's", got)
 	}
 }
 

@@ -14,6 +14,7 @@ type metrics struct {
 	spooled, replayed, resent, setAside, reconnected prometheus.Counter
 	spooling                                         prometheus.Gauge
 	bytes, waiting, age                              prometheus.GaugeFunc
+	syncs                                            prometheus.Collector
 	oldest                                           atomic.Int64 // time of receipt of the oldest event in the spool, Unix nanoseconds; 0 without one
 }
 
@@ -35,6 +36,7 @@ func newMetrics(s *spool.Spool) *metrics {
 		}),
 		bytes:   gauge("spool_bytes", "Size of the spool on disk.", func() float64 { return float64(s.Bytes()) }),
 		waiting: gauge("spool_events", "Events in the spool.", func() float64 { return float64(s.Len()) }),
+		syncs:   s.Syncs(),
 	}
 	m.age = gauge("spool_oldest_age_seconds", "Age of the oldest event in the spool; 0 if it is empty.", func() float64 {
 		if at := m.oldest.Load(); at != 0 {
@@ -46,7 +48,7 @@ func newMetrics(s *spool.Spool) *metrics {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.spooled, m.replayed, m.resent, m.setAside, m.reconnected, m.spooling, m.bytes, m.waiting, m.age}
+	return []prometheus.Collector{m.spooled, m.replayed, m.resent, m.setAside, m.reconnected, m.spooling, m.bytes, m.waiting, m.age, m.syncs}
 }
 
 // Describe is part of prometheus.Collector.

@@ -50,11 +50,10 @@ const (
 
 // Config says where a Spool is and how large it may become.
 type Config struct {
-	Dir    string               // made if absent; belongs to one Spool at a time
-	Limit  int64                // most bytes on disk; at least 1 MiB
-	Logger *slog.Logger         // slog.Default() if nil
-	Syncs  prometheus.Histogram // observes how long each sync takes, in seconds; optional
-	FS     vfs.FS               // vfs.Default if nil
+	Dir    string       // made if absent; belongs to one Spool at a time
+	Limit  int64        // most bytes on disk; with 0 the spool is always full
+	Logger *slog.Logger // slog.Default() if nil
+	FS     vfs.FS       // vfs.Default if nil
 }
 
 // Spool is a queue on disk. Write may be called from any number of goroutines, Peek and
@@ -64,6 +63,7 @@ type Spool struct {
 	segmentSize int64
 	lock        io.Closer
 	places      chan struct{} // for syncs under way, of which the log takes so many
+	syncs       prometheus.Histogram
 
 	mu       sync.Mutex
 	segments []*segment // oldest first
@@ -99,10 +99,13 @@ func Open(cfg Config) (*Spool, error) {
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
 	}
-	if cfg.Syncs == nil {
-		cfg.Syncs = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "spool_sync"})
+	s := &Spool{
+		cfg: cfg, segmentSize: min(maxSegment, cfg.Limit/4), places: make(chan struct{}, record.SyncConcurrency-1),
+		syncs: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "bookstore_store_spool_sync_seconds", Help: "Time that the disk takes for a sync of the spool, which many events share.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+		}),
 	}
-	s := &Spool{cfg: cfg, segmentSize: min(maxSegment, cfg.Limit/4), places: make(chan struct{}, record.SyncConcurrency-1)}
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening the spool: %w", err)
 	}
@@ -256,7 +259,7 @@ func (s *Spool) begin() error {
 	}
 	s.active = &segment{number: s.next, name: name, log: record.NewLogWriter(file, logNumber, record.LogWriterConfig{
 		QueueSemChan:        s.places,
-		WALFsyncLatency:     inSeconds{s.cfg.Syncs},
+		WALFsyncLatency:     inSeconds{s.syncs},
 		WriteWALSyncOffsets: func() bool { return true },
 	})}
 	s.next++
@@ -388,6 +391,9 @@ func (s *Spool) Len() int {
 	}
 	return max(n, 0)
 }
+
+// Syncs collects how long syncs take.
+func (s *Spool) Syncs() prometheus.Collector { return s.syncs }
 
 // Bytes is how large the queue is on disk.
 func (s *Spool) Bytes() int64 {

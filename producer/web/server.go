@@ -1,6 +1,6 @@
 // Package web is the store's HTTP server, where the data's path begins: it shows
-// the catalogue, takes what visitors do as events, and answers once the brokers
-// have them. Each endpoint has a file of its own.
+// the catalogue, takes what visitors do as events, and answers once the brokers, or
+// the store's spool, have them. Each endpoint has a file of its own.
 package web
 
 import (
@@ -22,7 +22,7 @@ import (
 	"example.com/bookstore/producer/publisher"
 )
 
-// Publisher takes events for the brokers.
+// Publisher takes events for the brokers, and is a delivery.Delivery.
 type Publisher interface {
 	// Publish returns once each record is acknowledged or refused, one error or
 	// nil for each.
@@ -45,8 +45,8 @@ type Config struct {
 	Live           Live // for the pages /live and /me; nil switches them off
 }
 
-// Bounds of a request. A visitor waits for the brokers at most as long as the
-// publisher's delivery time-out, so writing gets more time than that.
+// Bounds of a request. A visitor waits for the brokers at most as long as a delivery
+// does before it turns to the spool, so writing gets more time than that.
 const (
 	headerTimeout  = 5 * time.Second
 	readTimeout    = 15 * time.Second
