@@ -136,6 +136,8 @@ func checkRecord(t *testing.T, m *kafka.Message, since time.Time) schema.Event {
 	return e
 }
 
+// Everybody comes: also those who send late or twice, and the bad clients, of whom
+// nothing may come through.
 func TestVisitorsEventsAreOnTheTopic(t *testing.T) {
 	servers, name := newTopic(t)
 	store, url, log := startStore(t, servers, name)
@@ -143,21 +145,49 @@ func TestVisitorsEventsAreOnTheTopic(t *testing.T) {
 		t.Errorf("/readyz = %d %s", status, body)
 	}
 	start := time.Now()
-	acknowledged, err := visitors.Run(t.Context(), visitors.Config{StoreURL: url, Visitors: 8, Seed: 7, Reading: time.Millisecond})
+	path := filepath.Join(t.TempDir(), "ledger.jsonl")
+	ledger, err := visitors.CreateLedger(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	byUser := map[string][]schema.Event{}
+	if _, err := visitors.Run(t.Context(), visitors.PlanConfig{
+		Seed: 7, Visits: 40, Rate: 1000, Reading: 20 * time.Millisecond, LatePhones: 0.2, Duplicates: 0.1, BadClients: 0.2,
+	}, visitors.RunConfig{StoreURL: url, AsFastAsPossible: true, Record: ledger.Record}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := visitors.ReadLedger(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, repeated, refused := map[string][]schema.Event{}, 0, 0
+	for _, e := range entries {
+		switch e.Outcome {
+		case visitors.Acknowledged:
+			want[e.Event.UserID] = append(want[e.Event.UserID], e.Event)
+		case visitors.Repeated:
+			repeated++
+		case visitors.Refused:
+			refused++
+		}
+	}
+	if repeated == 0 || refused == 0 {
+		t.Errorf("%d events were repeated, %d payloads refused, want some of both", repeated, refused)
+	}
+	byUser, once, again := map[string][]schema.Event{}, map[string]bool{}, 0
 	for _, m := range read(t, servers, name) {
 		e := checkRecord(t, m, start)
+		if once[e.EventID] {
+			again++
+			continue
+		}
+		once[e.EventID] = true
 		byUser[e.UserID] = append(byUser[e.UserID], e)
 	}
-	want := map[string][]schema.Event{}
-	for _, e := range acknowledged {
-		want[e.UserID] = append(want[e.UserID], e)
-	}
-	if len(byUser) != len(want) {
-		t.Errorf("records of %d visitors, want %d", len(byUser), len(want))
+	if len(byUser) != len(want) || again != repeated {
+		t.Errorf("records of %d visitors, %d of them again, want %d and %d", len(byUser), again, len(want), repeated)
 	}
 	for user, events := range want {
 		if !slices.Equal(byUser[user], events) {
@@ -180,16 +210,14 @@ func TestSIGTERMLosesNoAcknowledgedEvent(t *testing.T) {
 	servers, name := newTopic(t)
 	store, url, log := startStore(t, servers, name)
 	start := time.Now()
-	type outcome struct {
-		events []schema.Event
-		err    error
-	}
-	done := make(chan outcome, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan []schema.Event, 1)
 	go func() {
-		events, err := visitors.Run(t.Context(), visitors.Config{
-			StoreURL: url, Visitors: 16, Books: 100_000, Reading: -1, Patience: time.Second,
-		})
-		done <- outcome{events, err}
+		events, _ := visitors.Run(ctx, visitors.PlanConfig{
+			LatePhones: visitors.None, Duplicates: visitors.None, BadClients: visitors.None, // no end
+		}, visitors.RunConfig{StoreURL: url, AsFastAsPossible: true, InFlight: 16, Patience: time.Second})
+		done <- events // the error is that they were told to end, and what the store did not take
 	}()
 	// Amid the traffic: once some of it has gone through.
 	for deadline := time.Now().Add(30 * time.Second); len(read(t, servers, name)) < 200; {
@@ -203,20 +231,18 @@ func TestSIGTERMLosesNoAcknowledgedEvent(t *testing.T) {
 	if err := store.Wait(); err != nil {
 		t.Errorf("the store ended with %v, want exit status 0\n%s", err, log)
 	}
-	result := <-done
-	if result.err == nil {
-		t.Error("the visitors have not noticed that the store has closed")
-	}
+	cancel()
+	acknowledged := <-done
 	stored := map[string]int{}
 	for _, m := range read(t, servers, name) {
 		stored[checkRecord(t, m, start).EventID]++
 	}
-	for _, e := range result.events {
+	for _, e := range acknowledged {
 		if stored[e.EventID] != 1 {
 			t.Fatalf("event %s was acknowledged and is there %d times", e.EventID, stored[e.EventID])
 		}
 	}
-	if len(result.events) < 200 {
-		t.Errorf("%d events were acknowledged, want at least 200", len(result.events))
+	if len(acknowledged) < 200 {
+		t.Errorf("%d events were acknowledged, want at least 200", len(acknowledged))
 	}
 }

@@ -22,9 +22,10 @@ type submitCommand struct {
 
 func (submitCommand) Help() string {
 	return `Examples:
-  sparkjob submit                        start, or go on watching what runs
-  sparkjob submit --trigger 5s           a micro-batch every five seconds
-  sparkjob submit --topic other_events   another topic, which must exist`
+  sparkjob submit                           start, or go on watching what runs
+  sparkjob submit events rejected_events    these queries only
+  sparkjob submit --trigger 5s              a micro-batch every five seconds
+  sparkjob submit --topic other_events      another topic, which must exist`
 }
 
 func (cmd submitCommand) Run(ctx context.Context) error {

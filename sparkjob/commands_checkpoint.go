@@ -62,7 +62,7 @@ Examples:
 func (cmd checkpointShowCommand) Validate() error {
 	errs := []error{atLeastOne("limit", cmd.Limit)}
 	if cmd.Query != "" {
-		errs = append(errs, knownQueries([]string{cmd.Query}))
+		errs = append(errs, job.CheckNames(cmd.Query))
 	}
 	return errors.Join(errs...)
 }
@@ -170,7 +170,7 @@ Examples:
 
 // Validate is called by kong after parsing.
 func (cmd checkpointRewindCommand) Validate() error {
-	errs := []error{knownQueries(cmd.Query)}
+	errs := []error{job.CheckNames(cmd.Query...)}
 	if cmd.To.IsZero() && cmd.Batch == nil && !cmd.Beginning {
 		errs = append(errs, errors.New("where to? give --to TIME, --batch N or --beginning"))
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -33,23 +32,12 @@ func (s checkpointSettings) job() jobSettings {
 	return jobSettings{CheckpointLocation: s.CheckpointLocation}
 }
 
-// knownQueries checks names of queries.
-func knownQueries(names []string) error {
-	var errs []error
-	for _, name := range names {
-		if !isQuery(name) {
-			errs = append(errs, fmt.Errorf("there is no query %q; the queries are %s", name, strings.Join(job.Names, ", ")))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 type watchCommand struct {
 	sparkSettings     `embed:""`
 	topicSettings     `embed:""`
 	cassandraSettings `embed:""`
+	querySettings     `embed:""`
 
-	Query    []string      `arg:"" optional:"" predictor:"query" help:"Queries to watch; by default all of the job."`
 	Interval time.Duration `default:"2s" help:"Time between two looks."`
 	Once     bool          `help:"Look once, print and end; with 1 if something could not be asked."`
 	JSON     bool          `name:"json" help:"Print JSON, one object a query and look."`
@@ -69,7 +57,7 @@ Examples:
 
 // Validate is called by kong after parsing.
 func (cmd watchCommand) Validate() error {
-	errs := []error{cmd.cassandraSettings.Validate(), knownQueries(cmd.Query)}
+	errs := []error{cmd.cassandraSettings.Validate(), cmd.querySettings.Validate()}
 	if cmd.Interval < 100*time.Millisecond {
 		errs = append(errs, fmt.Errorf("--interval is %v, not at least 100ms", cmd.Interval))
 	}
@@ -81,7 +69,7 @@ func (cmd watchCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names := cmd.Query
+	names := cmd.names()
 	if len(names) == 0 {
 		names = job.Names
 	}

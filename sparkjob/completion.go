@@ -1,8 +1,6 @@
 package main
 
 import (
-	"slices"
-
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
 	"github.com/posener/complete"
@@ -24,9 +22,6 @@ Examples:
   source <(sparkjob completion -c zsh)    likewise in ~/.zshrc
   sparkjob completion -c fish | source    in ~/.config/fish/config.fish`
 }
-
-// isQuery tells whether the job has a query of this name.
-func isQuery(name string) bool { return slices.Contains(job.Names, name) }
 
 // completeLine answers a shell that asks how a line may go on, and reports whether one
 // has.

@@ -87,7 +87,7 @@ type jobSettings struct {
 
 // querySettings choose among the queries.
 type querySettings struct {
-	Queries []string `arg:"" optional:"" name:"query" env:"SPARK_QUERIES" help:"Queries of the job; by default all (${env}, comma separated)."`
+	Queries []string `arg:"" optional:"" name:"query" env:"SPARK_QUERIES" predictor:"query" help:"Queries of the job; by default all (${env}, comma separated)."`
 }
 
 func (s querySettings) Validate() error { return job.CheckNames(s.names()...) }

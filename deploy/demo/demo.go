@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -54,9 +55,7 @@ func (d demo) run(ctx context.Context, out io.Writer) error {
 	defer session.Close()
 
 	fmt.Fprintf(out, "%d visitors come to %s\n", d.Visitors, d.StoreURL)
-	acknowledged, err := visitors.Run(ctx, visitors.Config{
-		StoreURL: d.StoreURL, Visitors: d.Visitors, Books: d.Books, Seed: d.Seed,
-	})
+	acknowledged, err := d.visit(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,6 +74,32 @@ func (d demo) run(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "bookstore.rejected_events\n%s\n\n", terminal.Rejected(result.rejected))
 	fmt.Fprintf(out, "acknowledged=%d stored=%d rejected=%d\n", len(acknowledged), len(result.stored), len(result.rejected))
 	return result.check(acknowledged, written, time.Since(began))
+}
+
+// visit lets the visitors come, all at once and with little time to read.
+func (d demo) visit(ctx context.Context) ([]schema.Event, error) {
+	plan, err := visitors.NewPlan(visitors.PlanConfig{
+		Seed: d.Seed, Visits: d.Visitors, Rate: 1000, MinBooks: d.Books, MaxBooks: d.Books,
+		Reading: 50 * time.Millisecond, Buying: 0.3, NeverClose: visitors.None, LatePhones: visitors.None,
+		WrongClocks: visitors.None, Duplicates: visitors.None, BadClients: visitors.None,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var entries []visitors.Entry
+	runner, err := visitors.NewRunner(visitors.RunConfig{
+		StoreURL: d.StoreURL, Record: func(e visitors.Entry) error { entries = append(entries, e); return nil },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := runner.Ready(ctx); err != nil {
+		return nil, err
+	}
+	end := runner.Watch(os.Stderr, plan.Count())
+	err = runner.Run(ctx, plan.Steps())
+	end()
+	return visitors.AcknowledgedEvents(entries), errors.Join(err, runner.Stats().Err())
 }
 
 // writeForeign writes past the store, and returns where the records landed.
@@ -163,15 +188,7 @@ func (r result) check(acknowledged []schema.Event, written []kafka.TopicPartitio
 	for _, event := range r.stored {
 		stored[event.EventID] = event
 	}
-	var errs []error
-	for _, want := range acknowledged {
-		got, ok := stored[want.EventID]
-		if !ok {
-			errs = append(errs, fmt.Errorf("event %s was acknowledged and is not stored", want.EventID))
-		} else if got != want {
-			errs = append(errs, fmt.Errorf("event %s is stored as %+v, and was sent as %+v", want.EventID, got, want))
-		}
-	}
+	errs := visitors.Missing(acknowledged, stored)
 	if len(r.rejected) != len(written) {
 		errs = append(errs, fmt.Errorf("%d of %d foreign records are in rejected_events", len(r.rejected), len(written)))
 	}

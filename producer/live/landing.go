@@ -1,7 +1,6 @@
 package live
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +41,8 @@ type landing struct {
 	latencies []latency
 	landed    []Landed // the latest last
 	recent    []Arrived
-	next      int // place in recent, once it is full
+	next      int             // place in recent, once it is full
+	known     map[string]bool // ids of recent
 
 	waitingSince time.Time // receipt of the first event that waits; zero if none does
 	landedAt     time.Time // when the latest row was found, by our clock
@@ -53,14 +53,29 @@ type latency struct {
 	seconds float64
 }
 
-func (l *landing) arrive(a Arrived) {
+// arrive takes an event and reports whether it is new, and no copy of a recent one.
+func (l *landing) arrive(a Arrived) bool {
+	if l.known[a.EventID] {
+		return false
+	}
+	if l.known == nil {
+		l.known = map[string]bool{}
+		l.followed = map[string]Arrived{}
+	}
+	l.known[a.EventID] = true
 	if len(l.recent) < maxRecent {
 		l.recent = append(l.recent, a)
 	} else {
+		delete(l.known, l.recent[l.next].EventID)
 		l.recent[l.next] = a
 		l.next = (l.next + 1) % maxRecent
 	}
+	l.follow(a)
+	return true
+}
 
+// follow has an event looked for, unless there are too many in its second.
+func (l *landing) follow(a Arrived) {
 	if second := a.Received.Unix(); second != l.second {
 		l.second, l.taken = second, 0
 	}
@@ -69,9 +84,6 @@ func (l *landing) arrive(a Arrived) {
 	}
 	if _, again := l.followed[a.EventID]; again {
 		return
-	}
-	if l.followed == nil {
-		l.followed = map[string]Arrived{}
 	}
 	l.followed[a.EventID] = a
 	l.order = append(l.order, a.EventID)
@@ -142,15 +154,16 @@ func (l *landing) sum(now time.Time) Latency {
 	return Latency{P50: quantile(seconds, 0.5), P95: quantile(seconds, 0.95), Samples: len(seconds), Waiting: len(l.order)}
 }
 
-// of is a visitor's arrivals that are remembered, each event once, in their order.
+// of is a visitor's arrivals that are remembered, in the order of their time.
 func (l *landing) of(user string) []Arrived {
-	found := map[string]Arrived{}
+	var found []Arrived
 	for _, a := range l.recent {
 		if a.UserID == user {
-			found[a.EventID] = a
+			found = append(found, a)
 		}
 	}
-	return slices.SortedFunc(maps.Values(found), func(a, b Arrived) int { return a.EventTime.Compare(b.EventTime) })
+	slices.SortStableFunc(found, func(a, b Arrived) int { return a.EventTime.Compare(b.EventTime) })
+	return found
 }
 
 // Short is the beginning of a visitor's id, enough to tell visitors apart on a page

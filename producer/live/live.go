@@ -322,8 +322,9 @@ func (h *Hub) takeRecord(value []byte, at time.Time) {
 	if err != nil {
 		return // the job says why, in rejected_events
 	}
-	h.landing.arrive(Arrived{Event: event, Received: at.UTC()})
-	h.reading.add(event)
+	if h.landing.arrive(Arrived{Event: event, Received: at.UTC()}) {
+		h.reading.add(event)
+	}
 }
 
 func (h *Hub) takeActivity(value []byte, at time.Time) {

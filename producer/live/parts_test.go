@@ -92,11 +92,14 @@ func TestReading(t *testing.T) {
 	if got := r.sum(noon.Add(2 * time.Hour)); got != (ReadingTime{}) {
 		t.Errorf("two hours later: %+v, want nothing", got)
 	}
-	for i := range maxReadings + 100 {
-		do(fmt.Sprint(i), "jane-eyre", open, time.Second)
+	for i := range maxOpen + 100 {
+		do(fmt.Sprint(i), "jane-eyre", open, 2*time.Second)
 	}
-	if len(r.open) > maxReadings {
-		t.Errorf("%d open readings are kept", len(r.open))
+	for i := range maxReadings + 100 {
+		do(fmt.Sprint(i), "jane-eyre", shut, time.Second)
+	}
+	if got := r.sum(noon); got.Closed != maxReadings || got.Unended != maxOpen-maxReadings-100 {
+		t.Errorf("of very many readings %+v are kept", got)
 	}
 }
 
@@ -119,8 +122,9 @@ func arrived(id string, at time.Time) Arrived {
 func TestLanding(t *testing.T) {
 	var l landing
 	l.arrive(arrived("a", noon))
-	l.arrive(arrived("b", noon.Add(time.Second)))
-	l.arrive(arrived("b", noon.Add(time.Second))) // a duplicate
+	if !l.arrive(arrived("b", noon.Add(time.Second))) || l.arrive(arrived("b", noon.Add(2*time.Second))) {
+		t.Error("an event is new once")
+	}
 	l.arrive(arrived("c", noon.Add(2*time.Second)))
 	if got := l.waiting(noon); !reflect.DeepEqual(got, []string{"a", "b", "c"}) {
 		t.Fatalf("waiting = %v", got)
@@ -163,7 +167,7 @@ func TestLandingIsBounded(t *testing.T) {
 		l.arrive(arrived(fmt.Sprint("long-", i), noon.Add(time.Duration(i)*time.Second)))
 	}
 	last := noon.Add(2 * maxRecent * time.Second)
-	if n := len(l.order); n != maxFollowed || len(l.followed) != n || len(l.recent) != maxRecent {
+	if n := len(l.order); n != maxFollowed || len(l.followed) != n || len(l.recent) != maxRecent || len(l.known) != maxRecent {
 		t.Errorf("%d events are followed in order, %d by id, %d remembered", n, len(l.followed), len(l.recent))
 	}
 	if !l.waitingSince.Equal(noon) {

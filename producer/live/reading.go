@@ -12,8 +12,9 @@ const (
 	// longestReading is the pause after which the job, too, takes a description for
 	// one that was never closed.
 	longestReading = 10 * time.Minute
-	// maxReadings bounds the readings that are kept of each kind.
+	// maxReadings and maxOpen bound what is kept; of readings, the latest are.
 	maxReadings = 20_000
+	maxOpen     = 50_000
 )
 
 type reader struct{ user, book string }
@@ -39,19 +40,17 @@ func (r *reading) add(e schema.Event) {
 	switch e.EventType {
 	case schema.DescriptionOpen:
 		before, again := r.open[who]
-		if again && e.EventTime.After(before) && len(r.unended) < maxReadings {
-			r.unended = append(r.unended, before)
+		if again && e.EventTime.After(before) {
+			r.unended = appendLatest(r.unended, before)
 		}
-		if again || len(r.open) < maxReadings {
+		if again || len(r.open) < maxOpen {
 			r.open[who] = e.EventTime
 		}
 	case schema.DescriptionClose:
 		opened, ok := r.open[who]
 		if took := e.EventTime.Sub(opened); ok && took >= 0 && took < longestReading {
 			delete(r.open, who)
-			if len(r.closed) < maxReadings {
-				r.closed = append(r.closed, closedReading{e.EventTime, took.Seconds()})
-			}
+			r.closed = appendLatest(r.closed, closedReading{e.EventTime, took.Seconds()})
 		}
 	}
 }
@@ -62,8 +61,9 @@ func (r *reading) sum(now time.Time) ReadingTime {
 	if now.Sub(r.pruned) > 10*time.Second {
 		r.pruned = now
 		for who, opened := range r.open {
-			if opened.Before(oldest) {
+			if now.Sub(opened) > longestReading {
 				delete(r.open, who)
+				r.unended = appendLatest(r.unended, opened)
 			}
 		}
 		r.closed = slices.DeleteFunc(r.closed, func(c closedReading) bool { return c.at.Before(oldest) })
@@ -75,6 +75,12 @@ func (r *reading) sum(now time.Time) ReadingTime {
 	}
 	slices.Sort(seconds)
 	return ReadingTime{Closed: len(seconds), Median: quantile(seconds, 0.5), Unended: len(r.open) + len(r.unended)}
+}
+
+// appendLatest appends to a list of which the latest elements are kept.
+func appendLatest[T any](list []T, element T) []T {
+	list = append(list, element)
+	return list[max(0, len(list)-maxReadings):]
 }
 
 // quantile of sorted values, by the nearest rank; 0 if there are none.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"example.com/bookstore/producer/catalogue"
 	"example.com/bookstore/producer/publisher"
 	"example.com/bookstore/schema"
 )
@@ -17,7 +18,7 @@ import (
 //
 // A share is between 0 and 1. Since zero takes the default, None stands for none.
 type PlanConfig struct {
-	Books []string // ids of the catalogue, the most popular first; at least one
+	Books []string // ids, the most popular first; the whole catalogue by default
 
 	// Seed makes the choices: the same seed, Start and settings make the same
 	// plan, ids included.
@@ -64,7 +65,9 @@ func (c PlanConfig) withDefaults() (PlanConfig, error) {
 	var errs []error
 	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(c.Books) == 0 {
-		report("there are no books")
+		for _, b := range catalogue.Books() {
+			c.Books = append(c.Books, b.ID)
+		}
 	}
 	if c.Start.IsZero() {
 		c.Start = time.Now()
@@ -202,6 +205,15 @@ func (p *Plan) Steps() iter.Seq[Step] {
 			}
 		}
 	}
+}
+
+// Count goes through the whole plan and returns the number of its steps. A plan
+// without an end has none.
+func (p *Plan) Count() (n int) {
+	for range p.Steps() {
+		n++
+	}
+	return n
 }
 
 // visits is a heap, first the one with the next action.

@@ -30,9 +30,6 @@ func bookIDs() (ids []string) {
 
 func steps(t testing.TB, cfg PlanConfig) []Step {
 	t.Helper()
-	if cfg.Books == nil {
-		cfg.Books = bookIDs()
-	}
 	if cfg.Start.IsZero() {
 		cfg.Start = start
 	}
@@ -64,7 +61,7 @@ func TestPlanIsMadeByItsSeed(t *testing.T) {
 			t.Fatalf("step %d has the id %s a minute later, too", i, s.Event.EventID)
 		}
 	}
-	plan, err := NewPlan(PlanConfig{Books: bookIDs(), Steps: 100})
+	plan, err := NewPlan(PlanConfig{Steps: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +72,7 @@ func TestPlanIsMadeByItsSeed(t *testing.T) {
 
 // Everything that a plan promises of each step and each visit.
 func TestPlanIsWellFormed(t *testing.T) {
-	cfg := PlanConfig{Seed: 1, Steps: 50_000, Rate: 20}
+	cfg := PlanConfig{Seed: 1, Steps: 15_000, Rate: 20}
 	type visit struct {
 		sent   map[string]schema.Event
 		at     time.Time
@@ -154,7 +151,7 @@ func TestPlanSendsTogetherWhatIsLate(t *testing.T) {
 // Within four standard deviations; the plan is always the same.
 func TestPlanKeepsItsShares(t *testing.T) {
 	cfg := PlanConfig{
-		Seed: 3, Visits: 20_000, Rate: 10, NeverClose: 0.2, Buying: 0.3, LatePhones: 0.1, WrongClocks: 0.15, Duplicates: 0.05, BadClients: 0.05,
+		Seed: 3, Visits: 8000, Rate: 10, NeverClose: 0.2, Buying: 0.3, LatePhones: 0.1, WrongClocks: 0.15, Duplicates: 0.05, BadClients: 0.05,
 	}
 	visitors, late, wrong, bad := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	var events, duplicates, opened, closed, bought int
@@ -206,15 +203,15 @@ func TestPlanKeepsItsShares(t *testing.T) {
 	share("duplicates", duplicates, events, 0.05)
 	share("never closed", opened-closed, opened, 0.2)
 	share("bought", bought, opened, 0.3)
-	if perVisit := float64(opened) / float64(good); math.Abs(perVisit-4) > 0.06 {
+	if perVisit := float64(opened) / float64(good); math.Abs(perVisit-4) > 0.09 {
 		t.Errorf("%.3f books a visit, want 4", perVisit)
 	}
 	slices.Sort(readings)
 	if median := readings[len(readings)/2]; median < 19*time.Second || median > 21*time.Second {
 		t.Errorf("half of the descriptions are read for less than %v, want 20s", median)
 	}
-	// 20,000 arrivals take 2000 s, give or take 14 s, and the last visitors their time.
-	if took := last.Sub(start); took < 1940*time.Second || took > 4000*time.Second {
+	// 8000 arrivals take 800 s, give or take 9 s, and the last visitors their time.
+	if took := last.Sub(start); took < 764*time.Second || took > 2800*time.Second {
 		t.Errorf("the plan takes %v", took)
 	}
 
@@ -276,7 +273,7 @@ func TestPlanEnds(t *testing.T) {
 	if one := steps(t, PlanConfig{Books: []string{"emma"}, Visits: 3, BadClients: None}); one[0].Event.BookID != "emma" {
 		t.Errorf("of one book they open %s", one[0].Event.BookID)
 	}
-	plan, err := NewPlan(PlanConfig{Books: bookIDs()})
+	plan, err := NewPlan(PlanConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +287,6 @@ func TestPlanEnds(t *testing.T) {
 
 func TestPlanConfigIsChecked(t *testing.T) {
 	for want, cfg := range map[string]PlanConfig{
-		"there are no books":                                {},
 		"cannot be negative":                                {Steps: -1},
 		"a rate of -1 visits a second":                      {Rate: -1},
 		"a rate of NaN visits a second":                     {Rate: math.NaN()},
@@ -300,9 +296,6 @@ func TestPlanConfigIsChecked(t *testing.T) {
 		"books that are bought, 0.6":                        {Buying: 0.6},
 		"share of duplicates, -0.5":                         {Duplicates: -0.5},
 	} {
-		if want != "there are no books" {
-			cfg.Books = bookIDs()
-		}
 		if _, err := NewPlan(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("err = %v, want %q", err, want)
 		}
@@ -361,7 +354,7 @@ func TestStepAsRecord(t *testing.T) {
 }
 
 func BenchmarkPlan(b *testing.B) {
-	plan, err := NewPlan(PlanConfig{Books: bookIDs(), Rate: 100})
+	plan, err := NewPlan(PlanConfig{Rate: 100})
 	if err != nil {
 		b.Fatal(err)
 	}

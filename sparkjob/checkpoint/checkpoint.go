@@ -53,9 +53,11 @@ type Batch struct {
 	Watermark time.Time // that it used, UTC; zero if none
 	Committed bool
 	Start     Offsets // nil where the micro-batch before is not kept
-	End       Offsets
+	End       Offsets // where the query reads the topic more than once, up to where each of its sources has read
 
-	meta json.RawMessage // of the file in offsets/, as Spark wrote it
+	furthest Offsets         // up to where any source has read
+	sources  int             // how many there are
+	meta     json.RawMessage // of the file in offsets/, as Spark wrote it
 }
 
 // Rows is the number of records between the offsets, -1 if unknown. Markers of
@@ -243,20 +245,33 @@ func parseOffsets(text []byte) (Batch, string, error) {
 		return Batch{}, "", errors.New("it is not of version v1")
 	}
 	lines := bytes.Split(bytes.TrimSpace(body), []byte("\n"))
-	if len(lines) != 2 {
-		return Batch{}, "", fmt.Errorf("it has %d sources, not one", len(lines)-1)
+	if len(lines) < 2 {
+		return Batch{}, "", errors.New("it has no source")
 	}
 	var meta offsetsMeta
 	if err := json.Unmarshal(lines[0], &meta); err != nil {
 		return Batch{}, "", fmt.Errorf("reading its second line: %w", err)
 	}
-	topic, end, err := parseKafka(lines[1])
-	if err != nil {
-		return Batch{}, "", err
-	}
-	b := Batch{PlannedAt: time.UnixMilli(meta.TimestampMs).UTC(), End: end, meta: json.RawMessage(lines[0])}
+	b := Batch{PlannedAt: time.UnixMilli(meta.TimestampMs).UTC(), sources: len(lines) - 1, meta: json.RawMessage(lines[0])}
 	if meta.WatermarkMs > 0 {
 		b.Watermark = time.UnixMilli(meta.WatermarkMs).UTC()
+	}
+	topic := ""
+	for i, line := range lines[1:] {
+		name, offsets, err := parseKafka(line)
+		switch {
+		case err != nil:
+			return Batch{}, "", err
+		case i == 0:
+			topic, b.End, b.furthest = name, offsets, maps.Clone(offsets)
+			continue
+		case name != topic:
+			return Batch{}, "", fmt.Errorf("it reads the topics %s and %s, not one", topic, name)
+		}
+		for partition, offset := range offsets {
+			b.End[partition] = min(b.End[partition], offset)
+			b.furthest[partition] = max(b.furthest[partition], offset)
+		}
 	}
 	return b, topic, nil
 }

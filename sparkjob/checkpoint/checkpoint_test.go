@@ -113,13 +113,44 @@ func TestOpenTellsWhatIsNotThere(t *testing.T) {
 	}
 	location := write(t, 0, 1, false)
 	path, _ := Path(location)
-	for _, text := range []string{"v2\n{}\n{}", "v1\n{}", "v1\n{}\n{}\n{}", "v1\n{}\n" + `{"a":{},"b":{}}`, "v1\nx\n{}"} {
+	for _, text := range []string{"v2\n{}\n{}", "v1\n{}", "v1\n{}\n{}\n{}", "v1\n{}\n" + `{"a":{}}` + "\n" + `{"b":{}}`, "v1\n{}\n" + `{"a":{},"b":{}}`, "v1\nx\n{}"} {
 		if err := os.WriteFile(filepath.Join(path, "offsets", "1"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Open(location); err == nil || !strings.Contains(err.Error(), "micro-batch 1") {
 			t.Errorf("Open with %q: %v", text, err)
 		}
+	}
+}
+
+// A query may read the topic twice, as a UNION does.
+func TestSourcesThatReadDifferentlyFar(t *testing.T) {
+	location := write(t, 0, 3, false)
+	path, _ := Path(location)
+	for id := range 4 {
+		name := filepath.Join(path, "offsets", fmt.Sprint(id))
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The second source is a record ahead in partition 0 and one behind in 1.
+		text = fmt.Appendf(text, "\n"+`{"books":{"0":%d,"1":%d}}`, 10*(id+1)+1, 5+20*(id+1)-1)
+		if err := os.WriteFile(name, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := open(t, location)
+	if want := (Offsets{0: 20, 1: 44}); !maps.Equal(c.Batch(1).End, want) || c.Batch(1).Rows() != 30 {
+		t.Errorf("micro-batch 1 ends at %v, want %v", c.Batch(1).End, want)
+	}
+	// One source has read offset 20 of partition 0 in micro-batch 1 already.
+	r, err := c.ToOffsets(Offsets{0: 20})
+	if err != nil || r.Keep != 0 || !r.Moved || r.ReadAgain != 21 {
+		t.Errorf("ToOffsets = %+v, %v", r, err)
+	}
+	c = apply(t, r, err)
+	if last := c.Last(); last.ID != 1 || last.sources != 2 || !maps.Equal(last.End, r.Next) || !maps.Equal(last.furthest, r.Next) {
+		t.Errorf("after the rewind the last micro-batch is %+v", last)
 	}
 }
 

@@ -45,7 +45,7 @@ func (c *Checkpoint) ToOffsets(offsets Offsets) (Rewind, error) {
 		return Rewind{}, errors.New("the query has completed no micro-batch yet")
 	}
 	target, moved := Offsets{}, false
-	for partition, end := range c.Batches[len(c.Batches)-1].End {
+	for partition, end := range c.Batches[len(c.Batches)-1].furthest {
 		target[partition] = end
 		if offset, ok := offsets[partition]; ok && offset < end {
 			target[partition], moved = offset, true
@@ -56,7 +56,7 @@ func (c *Checkpoint) ToOffsets(offsets Offsets) (Rewind, error) {
 	}
 	keep := int64(-1)
 	for _, b := range c.Batches {
-		if b.End.upTo(target) && c.restorable(b.ID) == nil {
+		if b.furthest.upTo(target) && c.restorable(b.ID) == nil {
 			keep = b.ID
 		}
 	}
@@ -90,7 +90,7 @@ func (c *Checkpoint) rewind(keep int64, next Offsets, moved bool) Rewind {
 		}
 	}
 	if n := len(c.Batches); n > 0 && next != nil {
-		r.ReadAgain = c.Batches[n-1].End.since(next)
+		r.ReadAgain = c.Batches[n-1].furthest.since(next)
 	}
 	return r
 }
@@ -189,7 +189,7 @@ func (r Rewind) build(fresh string) error {
 	last := r.Checkpoint.Batches[len(r.Checkpoint.Batches)-1]
 	id := strconv.FormatInt(r.Keep+1, 10)
 	return errors.Join(
-		writeFile(filepath.Join(fresh, "offsets", id), logVersion+string(last.meta)+"\n"+formatKafka(r.Checkpoint.Topic, r.Next)),
+		writeFile(filepath.Join(fresh, "offsets", id), logVersion+string(last.meta)+strings.Repeat("\n"+formatKafka(r.Checkpoint.Topic, r.Next), last.sources)),
 		writeFile(filepath.Join(fresh, "commits", id), logVersion+`{"nextBatchWatermarkMs":0}`),
 	)
 }

@@ -167,17 +167,25 @@ func (k *known) query(name string, now time.Time) Query {
 
 // endOffsets returns up to where a query has read, by partition of its topic.
 func endOffsets(p *stream.Progress) map[int]int64 {
-	if p == nil || len(p.Sources) == 0 {
+	if p == nil {
 		return nil
 	}
-	var topics map[string]map[int]int64
-	if json.Unmarshal(p.Sources[0].EndOffset, &topics) != nil {
-		return nil
+	var read map[int]int64
+	for _, source := range p.Sources { // a query may read the topic more than once
+		var topics map[string]map[int]int64
+		if json.Unmarshal(source.EndOffset, &topics) != nil {
+			return nil
+		}
+		for _, offsets := range topics { // there is one
+			if read == nil {
+				read = offsets
+			}
+			for partition, offset := range offsets {
+				read[partition] = min(read[partition], offset)
+			}
+		}
 	}
-	for _, offsets := range topics { // there is one
-		return offsets
-	}
-	return nil
+	return read
 }
 
 // lag returns the records between the offsets. Kafka may have been asked before Spark.

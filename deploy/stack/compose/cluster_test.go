@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -252,11 +253,14 @@ func outage(t *testing.T, name string, away time.Duration) {
 		group sync.WaitGroup
 		mu    sync.Mutex
 		ids   []string
+		seed  atomic.Uint64
 	)
 	for range 4 {
 		group.Go(func() {
 			for ctx.Err() == nil {
-				events, err := visitors.Run(t.Context(), visitors.Config{StoreURL: os.Getenv("STORE_URL"), Visitors: 2, Patience: 3 * time.Minute})
+				events, err := visitors.Run(t.Context(), visitors.PlanConfig{
+					Seed: seed.Add(1), Visits: 2, Rate: 1000, Reading: 50 * time.Millisecond, LatePhones: visitors.None,
+				}, visitors.RunConfig{StoreURL: os.Getenv("STORE_URL"), Patience: 3 * time.Minute})
 				if err != nil {
 					t.Error(err)
 					return

@@ -1,0 +1,165 @@
+package visitors
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"example.com/bookstore/schema"
+)
+
+// Outcome is what became of something that was sent.
+type Outcome string
+
+const (
+	// Acknowledged: the store answered 202, so the event is on the brokers' disks.
+	// There is one such entry of an event, however often it was sent.
+	Acknowledged Outcome = "acknowledged"
+	// Repeated: acknowledged once more, and nothing new.
+	Repeated Outcome = "repeated"
+	// Refused: the store answered that it will not have it. It is not stored.
+	Refused Outcome = "refused"
+	// Unacknowledged: no attempt has come as far as the store. It is not stored.
+	Unacknowledged Outcome = "unacknowledged"
+	// Unknown: sent, and no answer that tells. It may be stored or not.
+	Unknown Outcome = "unknown"
+)
+
+// Entry is one line of a ledger: a step that was sent, and its outcome.
+type Entry struct {
+	Outcome        Outcome      `json:"outcome"`
+	Event          schema.Event `json:"event,omitzero"`           // as the store has it; zero if there is a Payload
+	Payload        []byte       `json:"payload,omitempty"`        // of a bad client; in JSON as Base64
+	PlannedAt      time.Time    `json:"planned_at"`               // when it was to be sent
+	AcknowledgedAt time.Time    `json:"acknowledged_at,omitzero"` // of Acknowledged and Repeated
+	Attempts       int          `json:"attempts"`                 // requests made
+	LatencyMS      float64      `json:"latency_ms"`               // to the outcome, from PlannedAt; as fast as possible, from the first attempt
+	Status         int          `json:"status,omitempty"`         // HTTP status of the last answer
+	Detail         string       `json:"detail,omitempty"`         // why it is not acknowledged
+	Late           bool         `json:"late,omitempty"`
+	Duplicate      bool         `json:"duplicate,omitempty"`
+}
+
+// AcknowledgedEvents returns the events of the entries that are Acknowledged, in
+// their order.
+func AcknowledgedEvents(entries []Entry) (events []schema.Event) {
+	for _, e := range entries {
+		if e.Outcome == Acknowledged && e.Payload == nil {
+			events = append(events, e.Event)
+		}
+	}
+	return events
+}
+
+// Missing holds what was acknowledged against what is stored, by id, field by
+// field, and returns an error for each event that is not there as it was sent.
+func Missing(acknowledged []schema.Event, stored map[string]schema.Event) (errs []error) {
+	for _, want := range acknowledged {
+		got, ok := stored[want.EventID]
+		if !ok {
+			errs = append(errs, fmt.Errorf("event %s was acknowledged and is not stored", want.EventID))
+		} else if got != want {
+			errs = append(errs, fmt.Errorf("event %s is stored as %+v, and was sent as %+v", want.EventID, got, want))
+		}
+	}
+	return errs
+}
+
+// Ledger is a file of entries, one a line as JSON. A line is with the operating
+// system before Record returns, so that it outlives this program however that
+// ends, and on the disk a second later, should the machine end.
+type Ledger struct {
+	file *os.File
+	quit chan struct{}
+	done sync.WaitGroup
+
+	mu    sync.Mutex
+	fault error // of writing or bringing to the disk; there is no use in going on
+}
+
+// CreateLedger makes the file, which must not exist: what was acknowledged once
+// is not overwritten.
+func CreateLedger(path string) (*Ledger, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("creating the ledger: %s exists already; name another file or remove it", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("creating the ledger: %w", err)
+	}
+	l := &Ledger{file: file, quit: make(chan struct{})}
+	l.done.Go(l.syncEachSecond)
+	return l, nil
+}
+
+func (l *Ledger) syncEachSecond() {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-second.C:
+			if err := l.file.Sync(); err != nil {
+				l.mu.Lock()
+				l.fault = errors.Join(l.fault, fmt.Errorf("writing the ledger: %w", err))
+				l.mu.Unlock()
+			}
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+// Record adds an entry. After an error every call returns one.
+func (l *Ledger) Record(e Entry) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encoding an entry of the ledger: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fault == nil {
+		if _, err := l.file.Write(append(line, '\n')); err != nil {
+			l.fault = fmt.Errorf("writing the ledger: %w", err)
+		}
+	}
+	return l.fault
+}
+
+// Close brings the last entries to the disk.
+func (l *Ledger) Close() error {
+	close(l.quit)
+	l.done.Wait()
+	if err := errors.Join(l.file.Sync(), l.file.Close()); err != nil {
+		return errors.Join(l.fault, fmt.Errorf("closing the ledger: %w", err))
+	}
+	return l.fault
+}
+
+// ReadLedger reads every entry of a file, in the order of their outcomes. A last
+// line that was cut off, by the end of the program that wrote it, is left out;
+// any other that is no entry is an error.
+func ReadLedger(path string) ([]Entry, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the ledger: %w", err)
+	}
+	var entries []Entry
+	for n := 1; len(content) > 0; n++ {
+		line, rest, whole := bytes.Cut(content, []byte("\n"))
+		content = rest
+		var e Entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			if !whole {
+				break
+			}
+			return nil, fmt.Errorf("reading the ledger: line %d of %s: %w", n, path, err)
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
