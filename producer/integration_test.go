@@ -22,7 +22,7 @@ import (
 )
 
 // newTopic creates a topic of the test's own.
-func newTopic(t *testing.T) (servers, name string) {
+func newTopic(t testing.TB) (servers, name string) {
 	t.Helper()
 	if servers = os.Getenv("KAFKA_BOOTSTRAP_SERVERS"); servers == "" {
 		t.Fatal("KAFKA_BOOTSTRAP_SERVERS is not set; start the stack first")
@@ -53,7 +53,7 @@ func newTopic(t *testing.T) (servers, name string) {
 }
 
 // read returns every record that the topic holds.
-func read(t *testing.T, servers, name string) []*kafka.Message {
+func read(t testing.TB, servers, name string) []*kafka.Message {
 	t.Helper()
 	consumer, err := kafka.NewConsumer(&kafka.ConfigMap{
 		"bootstrap.servers": servers, "group.id": name, "auto.offset.reset": "earliest",
@@ -90,8 +90,9 @@ func read(t *testing.T, servers, name string) []*kafka.Message {
 	return messages
 }
 
-// startStore runs the program itself.
-func startStore(t *testing.T, servers, name string) (store *exec.Cmd, url string, log *opening) {
+// startStore runs the program itself. A broker that is slow, as in tests of the race
+// detector, is no reason for it to spool, unless settings say so.
+func startStore(t testing.TB, servers, name string, settings ...string) (store *exec.Cmd, url string, log *opening) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "store")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
@@ -99,7 +100,8 @@ func startStore(t *testing.T, servers, name string) (store *exec.Cmd, url string
 	}
 	log = newOpening()
 	store = exec.CommandContext(t.Context(), binary, "--addr=127.0.0.1:0", "--kafka-topic="+name, "--live=false")
-	store.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+servers)
+	store.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+servers, "STORE_SPOOL_AFTER=10s", "STORE_SPOOL_DIR="+t.TempDir())
+	store.Env = append(store.Env, settings...)
 	store.Stderr = log
 	if err := store.Start(); err != nil {
 		t.Fatal(err)

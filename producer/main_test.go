@@ -44,7 +44,7 @@ func (o *opening) String() string {
 	return o.text.String()
 }
 
-func (o *opening) wait(t *testing.T) string {
+func (o *opening) wait(t testing.TB) string {
 	t.Helper()
 	select {
 	case url := <-o.url:
