@@ -61,6 +61,7 @@ func testConfig(t *testing.T) *Config {
 		SpoolDir: t.TempDir(), SpoolAfter: 100 * time.Millisecond, SpoolLimit: 64 << 20,
 		Addr: "127.0.0.1:0", KafkaBootstrapServers: "127.0.0.1:1", KafkaTopic: "events", // port 1 answers nobody
 		DeliveryTimeout: time.Second, QueueLimit: 10, DrainTimeout: 10 * time.Second,
+		Live: true, CassandraHosts: []string{"127.0.0.1"}, CassandraPort: 1,
 	}
 }
 
@@ -87,7 +88,7 @@ func request(t *testing.T, method, url, send string) (status int, body string) {
 	return answer.StatusCode, string(content)
 }
 
-func TestStoreOpensWithoutBrokers(t *testing.T) {
+func TestStoreSpoolsWithoutBrokers(t *testing.T) {
 	cfg := testConfig(t)
 	for runs := 1; runs <= 2; runs++ {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -120,7 +121,7 @@ func TestStoreOpensWithoutBrokers(t *testing.T) {
 
 const anEvent = `{"event_type":"purchase","book_id":"dracula"}`
 
-func TestStoreWithoutSpoolAndBrokers(t *testing.T) {
+func TestStoreOpensWithoutKafkaAndCassandra(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.SpoolLimit, cfg.DeliveryTimeout = 0, 300*time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
@@ -130,6 +131,16 @@ func TestStoreWithoutSpoolAndBrokers(t *testing.T) {
 	url := log.wait(t)
 	if status, body := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "no broker answered") {
 		t.Errorf("/readyz = %d %s, want 503 and why", status, body)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		status, body := get(t, url+"/live")
+		if status == http.StatusOK && strings.Contains(body, "Kafka cannot be read") && strings.Contains(body, "Cassandra cannot be read") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("/live = %d, want that neither Kafka nor Cassandra can be read:\n%s", status, body)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 	if status, _ := request(t, http.MethodPost, url+"/events", anEvent); status != http.StatusServiceUnavailable {
 		t.Errorf("an event was answered %d, want 503", status)

@@ -16,7 +16,7 @@ const (
 	longestFollowed  = time.Hour
 
 	maxLatencies = 2000
-	maxLanded    = 20
+	maxLanded    = 25
 	// maxRecent is how many arrivals are remembered for the visitors' own pages.
 	maxRecent = 10_000
 

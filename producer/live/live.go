@@ -47,7 +47,7 @@ const (
 )
 
 // ErrUnreachable says that Cassandra cannot be read at present.
-var ErrUnreachable = errors.New("Cassandra cannot be read at present")
+var ErrUnreachable = errors.New("the tables cannot be read at present")
 
 // Hub gathers what the topics and tables say, and passes it on to its subscribers.
 // Its methods may be called from any number of goroutines.

@@ -300,7 +300,7 @@ func TestProblems(t *testing.T) {
 		return cassandra.StreamingQuery{Query: name, State: state, Message: "the cause", ReportedAt: now.Add(-age)}
 	}
 	const run, stop, fail, stall, restart = cassandra.QueryRunning, cassandra.QueryStopped, cassandra.QueryFailed, cassandra.QueryStalled, cassandra.QueryRestarting
-	waits := func(h *Hub) { h.landing.waitingSince = now.Add(-30 * time.Second) }
+	waits := func(h *Hub) { h.landing.waitingSince = now.Add(-40 * time.Second) }
 	for _, test := range []struct {
 		name    string
 		queries []cassandra.StreamingQuery
@@ -315,7 +315,8 @@ func TestProblems(t *testing.T) {
 		{name: "failed", queries: []cassandra.StreamingQuery{query("events", fail, time.Minute), query("reads", stop, time.Minute)}, want: []string{JobFailed}, grave: true, since: time.Minute},
 		{name: "gone", queries: []cassandra.StreamingQuery{query("events", run, 11*time.Second), query("reads", stop, time.Hour)}, want: []string{JobGone}, grave: true, since: 11 * time.Second},
 		{name: "stalled by its word", queries: []cassandra.StreamingQuery{query("events", run, 0), query("reads", stall, time.Second)}, want: []string{JobStalled}, grave: true, since: time.Second},
-		{name: "stalled by what lands", queries: []cassandra.StreamingQuery{query("events", run, 0)}, change: waits, want: []string{JobStalled}, grave: true, since: 30 * time.Second},
+		{name: "stalled by what lands", queries: []cassandra.StreamingQuery{query("events", run, 0)}, change: waits, want: []string{JobStalled}, grave: true, since: 40 * time.Second},
+		{name: "nothing lands while the query starts", queries: []cassandra.StreamingQuery{query("events", cassandra.QueryStarting, 0)}, change: waits},
 		{name: "something has landed lately", queries: []cassandra.StreamingQuery{query("events", run, 0)}, change: func(h *Hub) { waits(h); h.landing.landedAt = now.Add(-time.Second) }},
 		{name: "the store has just been started", queries: []cassandra.StreamingQuery{query("events", run, 0)}, change: func(h *Hub) { waits(h); h.started = now.Add(-time.Second) }},
 		{name: "nothing lands since the job is stopped", queries: []cassandra.StreamingQuery{query("events", stop, time.Minute)}, change: waits, want: []string{JobStopped}, grave: true, since: time.Minute},

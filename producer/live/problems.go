@@ -39,7 +39,7 @@ const (
 	goneAfter = 10 * time.Second
 	// stalledAfter is how long events wait without a row before that is called
 	// stalled, whatever the driver says.
-	stalledAfter = 20 * time.Second
+	stalledAfter = 30 * time.Second
 )
 
 const startJob = "Start the streaming job: task submit."
@@ -118,7 +118,8 @@ func (h *Hub) jobProblems(now time.Time) []Problem {
 			Detail: "Events wait in Kafka and are not worked on by " + strings.Join(names, ", ") + "." + messageOf(active, cassandra.QueryStalled),
 			Action: "See what Spark is doing: task status, and go run ./deploy/stack logs.",
 		})
-	} else if since := h.waitingSince(); !since.IsZero() && now.Sub(since) > stalledAfter {
+	} else if since := h.waitingSince(); slices.Contains(inState(active, cassandra.QueryRunning), eventsQuery) &&
+		!since.IsZero() && now.Sub(since) > stalledAfter {
 		list = append(list, Problem{
 			Kind: JobStalled, Grave: true, Since: since, Title: "The streaming job is stalled",
 			Detail: "Events wait in Kafka, and no row of them comes into Cassandra.",

@@ -18,14 +18,14 @@ func (r *Runner) Watch(out *os.File, total int) (end func()) {
 	}
 	bar := progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(out), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(20),
-		progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(false), progressbar.OptionThrottle(50*time.Millisecond),
+		progressbar.OptionSetPredictTime(false),
 		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░", BarStart: "", BarEnd: ""}),
 	)
 	// What cannot be shown is no reason to end the run.
 	show := func() {
 		s := r.Stats()
-		bar.Describe(fmt.Sprintf("acknowledged %d, %.0f/s, p99 %s", s.Acknowledged, s.Rate(), milliseconds(s.P99)))
 		_ = bar.Set(s.Done)
+		bar.Describe(fmt.Sprintf("acknowledged %d, %.0f/s, p99 %s", s.Acknowledged, s.Rate(), milliseconds(s.P99)))
 	}
 	quit := make(chan struct{})
 	var showing sync.WaitGroup

@@ -17,16 +17,17 @@ import (
 type Outcome string
 
 const (
-	// Acknowledged: the store answered 202, so the event is on the brokers' disks.
-	// There is one such entry of an event, however often it was sent.
+	// Acknowledged says that the store answered 202, so the event is on the brokers'
+	// disks. There is one such entry of an event, however often it was sent.
 	Acknowledged Outcome = "acknowledged"
-	// Repeated: acknowledged once more, and nothing new.
+	// Repeated says acknowledged once more, and nothing new.
 	Repeated Outcome = "repeated"
-	// Refused: the store answered that it will not have it. It is not stored.
+	// Refused says that the store answered it would not have it. It is not stored.
 	Refused Outcome = "refused"
-	// Unacknowledged: no attempt has come as far as the store. It is not stored.
+	// Unacknowledged says that no attempt has come as far as the store. It is not
+	// stored.
 	Unacknowledged Outcome = "unacknowledged"
-	// Unknown: sent, and no answer that tells. It may be stored or not.
+	// Unknown says sent, and no answer that tells. It may be stored or not.
 	Unknown Outcome = "unknown"
 )
 

@@ -258,7 +258,7 @@ func TestABadClientThatIsAcceptedIsAFault(t *testing.T) {
 	})
 	plan := quick(1, 1)
 	plan.BadClients = 1
-	entries, stats, err := carryOut(t.Context(), t, plan, RunConfig{StoreURL: url})
+	entries, stats, err := carryOut(t.Context(), t, plan, RunConfig{StoreURL: url, AsFastAsPossible: true})
 	if err != nil || stats.BadAccepted == 0 || stats.Err() == nil || len(AcknowledgedEvents(entries)) != 0 {
 		t.Errorf("stats = %+v: %v, %v", stats, stats.Err(), err)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -212,14 +213,14 @@ func encode(items []*item) ([]byte, error) {
 
 // openPage gets the page, with which comes the cookie.
 func (v *visitor) openPage(ctx context.Context) error {
-	status, content, answer, err := v.request(ctx, http.MethodGet, "/", nil)
+	page, err := v.request(ctx, http.MethodGet, "/", nil)
 	switch {
 	case err != nil:
 		return err
-	case status != http.StatusOK:
-		return again(answer, errors.New(refusal(status, content)))
+	case page.status != http.StatusOK:
+		return page.again(errors.New(refusal(page.status, page.content)))
 	}
-	for _, cookie := range v.client.Jar.Cookies(answer.Request.URL) {
+	for _, cookie := range v.client.Jar.Cookies(page.url) {
 		if cookie.Name == "user_id" {
 			v.userID = cookie.Value
 			return nil
@@ -234,7 +235,7 @@ func (v *visitor) post(ctx context.Context, items []*item, body []byte) error {
 	for _, it := range items {
 		it.attempts++
 	}
-	status, content, answer, err := v.request(ctx, http.MethodPost, "/events", body)
+	answer, err := v.request(ctx, http.MethodPost, "/events", body)
 	if err != nil {
 		var op *net.OpError
 		if !errors.As(err, &op) || op.Op != "dial" {
@@ -249,16 +250,16 @@ func (v *visitor) post(ctx context.Context, items []*item, body []byte) error {
 		Detail string `json:"detail"`
 	}, len(items))
 	for i := range results {
-		results[i].Status, results[i].Detail = status, refusal(status, content)
+		results[i].Status, results[i].Detail = answer.status, refusal(answer.status, answer.content)
 	}
 	if len(items) > 1 {
 		var said struct {
 			Results json.RawMessage `json:"results"`
 		}
 		// An answer without results is of the whole request.
-		if json.Unmarshal(content, &said) == nil && said.Results != nil {
+		if json.Unmarshal(answer.content, &said) == nil && said.Results != nil {
 			if err := json.Unmarshal(said.Results, &results); err != nil || len(results) != len(items) {
-				return fmt.Errorf("the store answered %d with results that are not those of %d events", status, len(items))
+				return fmt.Errorf("the store answered %d with results that are not those of %d events", answer.status, len(items))
 			}
 		}
 	}
@@ -281,7 +282,7 @@ func (v *visitor) post(ctx context.Context, items []*item, body []byte) error {
 	if remaining == nil {
 		return nil
 	}
-	return again(answer, remaining)
+	return answer.again(remaining)
 }
 
 func (it *item) settle(outcome Outcome, err error) {
@@ -291,36 +292,44 @@ func (it *item) settle(outcome Outcome, err error) {
 	}
 }
 
+func refusal(status int, content []byte) string {
+	const most = 300 // of a message
+	content = content[:min(len(content), most)]
+	return fmt.Sprintf("the store answered %d: %s", status, bytes.ToValidUTF8(bytes.TrimSpace(content), []byte("?")))
+}
+
+// answer is what the store said to one request.
+type answer struct {
+	url        *url.URL
+	status     int
+	content    []byte
+	retryAfter string
+}
+
 // again is err, to be tried again when the store says.
-func again(answer *http.Response, err error) error {
-	if seconds, parseErr := strconv.Atoi(answer.Header.Get("Retry-After")); parseErr == nil {
+func (a answer) again(err error) error {
+	if seconds, parseErr := strconv.Atoi(a.retryAfter); parseErr == nil {
 		return fmt.Errorf("%w (%w)", err, backoff.RetryAfter(seconds))
 	}
 	return err
 }
 
-func refusal(status int, content []byte) string {
-	const most = 300 // of a message
-	content = bytes.ToValidUTF8(bytes.TrimSpace(content), []byte("?"))
-	return fmt.Sprintf("the store answered %d: %s", status, content[:min(len(content), most)])
-}
-
 // request makes one request and reads its answer.
-func (v *visitor) request(ctx context.Context, method, path string, body []byte) (int, []byte, *http.Response, error) {
+func (v *visitor) request(ctx context.Context, method, path string, body []byte) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, v.r.cfg.StoreURL+path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, nil, backoff.Permanent(err)
+		return answer{}, backoff.Permanent(err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	answer, err := v.client.Do(request)
+	response, err := v.client.Do(request)
 	if err != nil {
-		return 0, nil, nil, err
+		return answer{}, err
 	}
-	content, err := io.ReadAll(answer.Body)
-	err = errors.Join(err, answer.Body.Close())
-	return answer.StatusCode, content, answer, err
+	content, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	return answer{request.URL, response.StatusCode, content, response.Header.Get("Retry-After")}, err
 }

@@ -172,7 +172,7 @@ func message(t *testing.T, lines *bufio.Scanner) map[string]string {
 }
 
 // openStream asks a running server for the stream.
-func openStream(t *testing.T, s *Server) (*http.Response, *bufio.Scanner) {
+func openStream(t *testing.T, s *Server) (http.Header, *bufio.Scanner) {
 	t.Helper()
 	l := listen(t)
 	served := make(chan error, 1)
@@ -192,16 +192,16 @@ func openStream(t *testing.T, s *Server) (*http.Response, *bufio.Scanner) {
 	t.Cleanup(func() { response.Body.Close() })
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 1<<20)
-	return response, lines
+	return response.Header, lines
 }
 
 func TestLiveStream(t *testing.T) {
 	f := &fakeLive{snapshots: make(chan *live.Snapshot, 1)}
 	s := newLiveServer(t, f)
 	s.http.WriteTimeout, s.http.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond
-	response, lines := openStream(t, s)
-	if got := response.Header.Get("Content-Type"); got != "text/event-stream" || response.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("headers %v", response.Header)
+	header, lines := openStream(t, s)
+	if header.Get("Content-Type") != "text/event-stream" || header.Get("Cache-Control") != "no-store" {
+		t.Errorf("headers %v", header)
 	}
 	if !lines.Scan() || lines.Text() != "retry: 2000" {
 		t.Errorf("the stream begins with %q", lines.Text())

@@ -65,7 +65,7 @@ func (s *Server) me(c echo.Context) error {
 		timeline, err := s.liveSource.Timeline(c.Request().Context(), visitor.known, rememberedDays)
 		page.Unread = err != nil // the live page says why
 		page.Waiting, page.Events = len(timeline.Waiting), len(timeline.Waiting)+len(timeline.Stored)
-		page.Days = days(timeline)
+		page.Days = days(timeline, s.clock())
 	}
 	return s.show(c, http.StatusOK, "me.html", page)
 }
@@ -78,7 +78,7 @@ type timed struct {
 
 // days groups a timeline by day, the latest first, with each opening and the closing
 // that followed it as one.
-func days(timeline live.Timeline) []visitDay {
+func days(timeline live.Timeline, now time.Time) []visitDay {
 	var events []timed
 	for _, e := range timeline.Stored {
 		events = append(events, timed{e, false})
@@ -106,7 +106,10 @@ func days(timeline live.Timeline) []visitDay {
 		}
 		if e.EventType == schema.DescriptionOpen {
 			open[e.BookID] = len(items)
-			item.Did, item.Then = "opened", "and did not close it"
+			item.Then = "and did not close it"
+			if now.Sub(e.EventTime) < longestReading {
+				item.Then = "and have not closed it yet"
+			}
 		}
 		items = append(items, item)
 	}

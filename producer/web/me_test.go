@@ -36,7 +36,7 @@ func TestMe(t *testing.T) {
 	for _, want := range []string{
 		"under your number, 4b1d2c… , in the last 14 days: 8 events.",
 		"1 event is on the way",
-		"Sunday, 1 March 2026 11:59:55 You bought Dracula on its way 11:59:30 You opened Dracula and did not close it " +
+		"Sunday, 1 March 2026 11:59:55 You bought Dracula on its way 11:59:30 You opened Dracula and have not closed it yet " +
 			"11:58:58 You read about Jane Eyre for 42 s 11:58:50 You bought no-such-book 11:58:40 You closed Middlemarch " +
 			"11:40:00 You opened Middlemarch and did not close it Saturday, 28 February 2026 12:00:00 You bought Moby-Dick",
 		"It lasts for a year.",

@@ -292,6 +292,7 @@ func TestOnlyOurProgramsGetPasswords(t *testing.T) {
 	want := map[string][]string{
 		"setup":    {"CASSANDRA_ADMIN_PASSWORD", "CASSANDRA_JOB_PASSWORD", "CASSANDRA_STORE_PASSWORD"},
 		"sparkjob": {"CASSANDRA_JOB_PASSWORD"},
+		"store":    {"CASSANDRA_STORE_PASSWORD"},
 	}
 	for name, svc := range load(t, settings(t)).Services {
 		var got []string

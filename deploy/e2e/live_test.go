@@ -1,0 +1,247 @@
+//go:build integration
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	"example.com/bookstore/producer/catalogue"
+	"example.com/bookstore/producer/live"
+	"example.com/bookstore/producer/visitors"
+	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/sparkjob/job"
+)
+
+// visible is within which a purchase shows on the live page.
+const visible = 3 * time.Second
+
+// What happens in the store shows on the live page, seconds later and without asking,
+// and so does what happens to the job.
+func TestLive(t *testing.T) {
+	p := newPipeline(t)
+	queries := []string{"bookstore_activity", "events", "events_by_user"}
+	if os.Getenv("SCREENSHOTS_DIR") != "" { // a full page takes them all, and a machine its time
+		queries = job.Names
+	}
+	p.env = p.with("SPARK_QUERIES=" + strings.Join(queries, ","))
+	url, _ := p.store(t)
+	driver := p.submit(t)
+	books := catalogue.Books()
+	traffic(t, url, books[:20])
+	produce(t, p.topic, []record{{value: []byte("purchase;dracula")}, {value: []byte(`{"event_type": "page_view", "book_id": "dracula"}`)}})
+
+	watcher := browser(t)
+	visitor, cancel := chromedp.NewContext(watcher)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(watcher, chromedp.Navigate(url+"/live"), chromedp.WaitVisible(chromedp.CSS(`[data-connection="open"]`))); err != nil {
+		t.Fatal(err)
+	}
+
+	// The first micro-batches of a query are slow, and a test machine may be busy, so
+	// that one purchase of several must show in time.
+	var bought catalogue.Book
+	var took []time.Duration
+	for _, bought = range books[20:] { // which nobody else buys
+		took = append(took, showsAfter(t, watcher, visitor, url, bought.ID))
+		if took[len(took)-1] <= visible {
+			break
+		}
+		if len(took) == 9 {
+			t.Errorf("a purchase shows on the live page after %v, want one within %v", took, visible)
+			break
+		}
+	}
+	t.Logf("from the click to the live page: %v", took)
+
+	// The visitor's own page has it from the table.
+	eventually(t, 30*time.Second, func() error {
+		if err := chromedp.Do(visitor, chromedp.Navigate(url+"/me")); err != nil {
+			t.Fatal(err)
+		}
+		text := words(t, visitor, "main")
+		if !strings.Contains(text, "You bought "+bought.Title) || strings.Contains(text, "on its way") {
+			return errors.New("the visitor's own page: " + text)
+		}
+		return nil
+	})
+	// What stands in the store's memory, and what another query counts.
+	eventually(t, 60*time.Second, func() error {
+		var s live.Snapshot
+		if err := getJSON(t, url+"/live/snapshot.json", &s); err != nil {
+			return err
+		}
+		if len(s.Problems) != 0 || len(s.Opened) != 5 || len(s.Bought) == 0 || s.Rate.PerSecond == 0 ||
+			s.Reading.Now.Closed == 0 || s.Latency.Samples < 20 || len(s.Queries) != len(queries) || s.Queries[0].Lag == nil {
+			text, _ := json.Marshal(s)
+			return fmt.Errorf("the snapshot is not complete: %s", text)
+		}
+		t.Logf("from Kafka to Cassandra: half of the events within %.2f s, 95 of 100 within %.2f s, of %d", s.Latency.P50, s.Latency.P95, s.Latency.Samples)
+		return nil
+	})
+	shoot(t, watcher, "live", "", true)
+	shoot(t, visitor, "me", "", false)
+
+	// A driver that is killed cannot say that it ends.
+	killed := time.Now()
+	driver.end(t, syscall.SIGKILL)
+	awaitProblem(t, watcher, live.JobGone, 20*time.Second)
+	t.Logf("after the driver was killed the page said so within %v", time.Since(killed).Round(time.Millisecond))
+	shoot(t, watcher, "live", "-gone", false)
+
+	driver = p.submit(t)
+	awaitProblem(t, watcher, "", 20*time.Second)
+	if code := driver.end(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("sparkjob submit ended with %d", code)
+	}
+	awaitProblem(t, watcher, live.JobStopped, 10*time.Second)
+
+	// A query that has stalled, by its driver's word.
+	session := openCassandra(t)
+	err := cassandra.WriteStreamingQuery(t.Context(), session, cassandra.StreamingQuery{
+		Job: p.topic, Query: "events", State: cassandra.QueryStalled, Message: "no micro-batch for 60 s", Topic: p.topic, ReportedAt: time.Now(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitProblem(t, watcher, live.JobStalled, 8*time.Second)
+}
+
+// traffic lets visitors come until the test ends.
+func traffic(t *testing.T, url string, books []catalogue.Book) {
+	t.Helper()
+	var ids []string
+	for _, b := range books {
+		ids = append(ids, b.ID)
+	}
+	plan, err := visitors.NewPlan(visitors.PlanConfig{
+		Books: ids, Seed: 1, Rate: 2, Reading: 2 * time.Second, Buying: 0.3, LatePhones: visitors.None, BadClients: visitors.None,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner, err := visitors.NewRunner(visitors.RunConfig{StoreURL: url, Grace: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- runner.Run(ctx, plan.Steps()) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("the visitors ended with %v", err)
+		}
+	})
+}
+
+// showsAfter buys a book in one tab and returns how long after the click the purchase
+// shows in another; ten seconds if it does not.
+func showsAfter(t *testing.T, watcher, visitor context.Context, url, book string) time.Duration {
+	t.Helper()
+	if err := chromedp.Do(visitor, chromedp.Navigate(url+"/books/"+book)); err != nil {
+		t.Fatal(err)
+	}
+	shown := fmt.Sprintf(`document.querySelector('.feed [data-event-type=%q][data-book-id=%q]') !== null`, schema.Purchase, book)
+	clicked := time.Now()
+	if err := chromedp.Do(visitor, chromedp.Click(chromedp.CSS(`.volume [data-action="buy"]`))); err != nil {
+		t.Fatal(err)
+	}
+	for time.Since(clicked) < 10*time.Second {
+		ok, err := chromedp.Run(watcher, chromedp.Evaluate[bool](shown))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return time.Since(clicked).Round(time.Millisecond)
+}
+
+// awaitProblem waits until the page in a tab shows a problem as the first, or none if
+// its kind is "".
+func awaitProblem(t *testing.T, tab context.Context, kind string, timeout time.Duration) {
+	t.Helper()
+	eventually(t, timeout, func() error {
+		first, err := chromedp.Run(tab, chromedp.Evaluate[string](`document.querySelector('[role="alert"] [data-problem]')?.dataset.problem ?? ""`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first != kind {
+			return fmt.Errorf("the page shows the problem %q, want %q: %s", first, kind, words(t, tab, "[data-part=problems]"))
+		}
+		return nil
+	})
+}
+
+// words is what an element says.
+func words(t *testing.T, tab context.Context, selector string) string {
+	t.Helper()
+	text, err := chromedp.Run(tab, chromedp.TextContent(chromedp.CSS(selector)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// shoot keeps what a tab shows on a desk and on a phone, if the environment names a
+// folder for it; the whole page as well, if asked.
+func shoot(t *testing.T, tab context.Context, name, state string, whole bool) {
+	t.Helper()
+	folder := os.Getenv("SCREENSHOTS_DIR")
+	if folder == "" {
+		return
+	}
+	for _, look := range []struct {
+		device        string
+		width, height int64
+		scheme        string
+	}{
+		{"desktop", 1280, 900, "light"}, {"desktop", 1280, 900, "dark"}, {"phone", 390, 844, "light"}, {"phone", 390, 844, "dark"},
+	} {
+		call(t, tab, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+			Width: look.width, Height: look.height, DeviceScaleFactor: 1, Mobile: look.device == "phone",
+		})
+		call(t, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.scheme}}})
+		for _, beyond := range []bool{false, true} {
+			suffix := state
+			if beyond {
+				suffix += "-whole"
+			}
+			if beyond && !whole {
+				continue
+			}
+			picture := call(t, tab, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &beyond})
+			file := filepath.Join(folder, name+suffix+"-"+look.device+"-"+look.scheme+".png")
+			if err := os.WriteFile(file, picture.Data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// call runs a command of the browser's protocol in a tab.
+func call[P, R any](t *testing.T, tab context.Context, command cdp.Command[P, R], params P) R {
+	t.Helper()
+	result, err := chromedp.Call(tab, command, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
