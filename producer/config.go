@@ -61,6 +61,7 @@ type Config struct {
 	SpoolAfter            time.Duration `env:"STORE_SPOOL_AFTER" default:"150ms" help:"How long the brokers have to acknowledge an event. Then events go to the spool on this machine's disk, in order, until the brokers are back."`
 	SpoolDir              string        `env:"STORE_SPOOL_DIR" default:"${spool_dir}" placeholder:"DIR" help:"Folder of the spool, with one in it for each topic. Each store needs one of its own. By default ${spool_dir}, which follows STACK_DIR."`
 	SpoolLimit            byteSize      `env:"STORE_SPOOL_LIMIT" default:"1GiB" placeholder:"SIZE" help:"Most that the spool holds, such as 512MiB; beyond it the store answers 503. 0 for no spool."`
+	RateLimit             int           `env:"STORE_RATE_LIMIT" default:"200" help:"Requests with events that one visitor may send in a second, and twice as many at once; beyond it the store answers 429. 0 for no limit."`
 	DrainDelay            time.Duration `env:"STORE_DRAIN_DELAY" default:"0s" help:"Time between /readyz turning 503 and the end of listening, for a load balancer to notice."`
 	DrainTimeout          time.Duration `env:"STORE_DRAIN_TIMEOUT" default:"15s" help:"Longest time for the last requests and events, once told to stop."`
 	Live                  bool          `env:"STORE_LIVE" default:"true" negatable:"" help:"Show at /live what is happening, and at /me each visitor's own visits."`
@@ -122,6 +123,9 @@ func (c *Config) Validate() error {
 	if c.QueueLimit < 1 || c.QueueLimit > 10_000_000 {
 		errs = append(errs, fmt.Errorf("--queue-limit: %d is not between 1 and 10000000", c.QueueLimit))
 	}
+	if c.RateLimit < 0 {
+		errs = append(errs, fmt.Errorf("--rate-limit: %d is negative", c.RateLimit))
+	}
 	if c.DrainDelay < 0 {
 		errs = append(errs, fmt.Errorf("--drain-delay: %v is negative", c.DrainDelay))
 	}
@@ -159,6 +163,7 @@ func (c *Config) String() string {
 		"spool_after":             c.SpoolAfter.String(),
 		"spool_dir":               c.SpoolDir,
 		"spool_limit":             c.SpoolLimit.String(),
+		"rate_limit":              c.RateLimit,
 		"drain_delay":             c.DrainDelay.String(),
 		"drain_timeout":           c.DrainTimeout.String(),
 		"live":                    c.Live,

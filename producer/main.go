@@ -86,7 +86,7 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 			logger.Warn("closing the store", "error", err)
 		}
 	}()
-	events, err := deliver(cfg, logger, traces.Tracer())
+	events, err := deliver(ctx, cfg, logger, traces.Tracer())
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 		metricsHandler = telemetry.Handler(registry)
 	}
 	webConfig := web.Config{
-		Publisher: events, Logger: logger, LogRequests: cfg.LogRequests,
+		Publisher: events, Logger: logger, LogRequests: cfg.LogRequests, RateLimit: cfg.RateLimit,
 		Metrics: registry, MetricsHandler: metricsHandler, Tracer: traces.Tracer(),
 	}
 	if cfg.Live {
@@ -149,7 +149,7 @@ func liveConfig(cfg *Config, logger *slog.Logger) live.Config {
 }
 
 // deliver returns what events go to: the brokers, or the spool until they are back.
-func deliver(cfg *Config, logger *slog.Logger, tracer trace.Tracer) (*delivery.Delivery, error) {
+func deliver(ctx context.Context, cfg *Config, logger *slog.Logger, tracer trace.Tracer) (*delivery.Delivery, error) {
 	disk, err := spool.Open(spool.Config{Dir: cfg.spoolDir(), Limit: int64(cfg.SpoolLimit), Logger: logger})
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func deliver(cfg *Config, logger *slog.Logger, tracer trace.Tracer) (*delivery.D
 	if cfg.SpoolLimit == 0 { // then the brokers are all that there is to wait for
 		spoolAfter = cfg.DeliveryTimeout
 	}
-	events, err := delivery.New(delivery.Config{
+	events, err := delivery.New(ctx, delivery.Config{
 		Connect: func() (delivery.Publisher, error) {
 			return publisher.New(publisher.Config{
 				BootstrapServers: cfg.KafkaBootstrapServers,

@@ -120,8 +120,8 @@ func (c *call) answer(i int, err error) {
 }
 
 // New returns a Delivery, which first sends what is in the spool. It does not wait for
-// the brokers.
-func New(cfg Config) (*Delivery, error) {
+// the brokers. It works until Close, whenever ctx ends.
+func New(ctx context.Context, cfg Config) (*Delivery, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -129,7 +129,7 @@ func New(cfg Config) (*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d := &Delivery{
 		cfg: cfg, logger: cfg.Logger, publisher: p, unsure: map[string]*sending{}, wake: make(chan struct{}, 1), stop: stop,
 	}

@@ -221,7 +221,7 @@ func start(t *testing.T, b *broker, o options) fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(Config{Connect: b.connect, Spool: s, SpoolAfter: o.after, DeliveryTimeout: o.stuck, Logger: logger})
+	d, err := New(t.Context(), Config{Connect: b.connect, Spool: s, SpoolAfter: o.after, DeliveryTimeout: o.stuck, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}

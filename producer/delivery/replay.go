@@ -165,7 +165,7 @@ func (d *Delivery) replayOne(ctx context.Context, g *gate) (sent int, err error)
 	for len(records) > 0 {
 		again, err := d.sendAndWait(ctx, records, g)
 		if ctx.Err() != nil {
-			return 0, nil
+			return 0, ctx.Err()
 		}
 		if len(again) == len(records) {
 			g.open()
