@@ -423,7 +423,7 @@ func checkFirstInOrder(t *testing.T, values []string, want map[string]int) {
 // Whatever the broker does, nothing that was acknowledged is lost or overtaken.
 func TestOrderUnderAllFaults(t *testing.T) {
 	b := &broker{unasked: 3}
-	f := start(t, b, options{after: 5 * time.Millisecond, limit: 8 << 20})
+	f := start(t, b, options{after: 5 * time.Millisecond, limit: 1 << 30})
 	var group sync.WaitGroup
 	var stop atomic.Bool
 	const visitors = 20
@@ -440,6 +440,7 @@ func TestOrderUnderAllFaults(t *testing.T) {
 				}
 				n += 2
 				acknowledged[v] = n
+				time.Sleep(time.Millisecond) // so that the test ends, too
 			}
 		})
 	}
