@@ -57,7 +57,7 @@ type Config struct {
 
 const (
 	// replayBatch is how many events the replayer sends at a time.
-	replayBatch = 500
+	replayBatch = 1000
 
 	// retryPause is the replayer's rest after the brokers, or the disk, refused something.
 	retryPause = time.Second

@@ -35,9 +35,13 @@ func (d *Delivery) catchUp(ctx context.Context) {
 	if !d.settle(ctx) {
 		return
 	}
-	sent := 0
+	sent, before := 0, 0
 	for {
-		if d.cfg.Spool.Len() <= replayBatch {
+		// New events have to wait where little is left, and where as many come as go.
+		left := d.cfg.Spool.Len()
+		gated := left <= replayBatch || before > 0 && left >= before
+		before = left
+		if gated {
 			n, took, done := d.finish(ctx)
 			if sent += n; done {
 				d.logger.Info("the brokers have everything that was in the spool", "sent", sent, "after", took.Round(time.Millisecond))
@@ -97,6 +101,11 @@ func (d *Delivery) finish(ctx context.Context) (sent int, took time.Duration, do
 			d.rest(ctx, err)
 			return sent, 0, false
 		}
+		select {
+		case <-g.expired():
+			g.open()
+		default:
+		}
 		if !g.closed {
 			return sent, 0, false
 		}
@@ -141,6 +150,7 @@ func (d *Delivery) replayOne(ctx context.Context, g *gate) (sent int, err error)
 		return 0, err
 	}
 	var records []publisher.Record
+	var unsure []string
 	for i, raw := range entries {
 		var e entry
 		if err := json.Unmarshal(raw, &e); err != nil {
@@ -154,6 +164,7 @@ func (d *Delivery) replayOne(ctx context.Context, g *gate) (sent int, err error)
 			d.metrics.oldest.Store(e.Time.UnixNano())
 		}
 		if s, ok := d.unsure[e.Mark]; ok {
+			unsure = append(unsure, e.Mark)
 			if s.settled() {
 				continue // the brokers have acknowledged it after all
 			}
@@ -174,11 +185,8 @@ func (d *Delivery) replayOne(ctx context.Context, g *gate) (sent int, err error)
 		}
 		records = again
 	}
-	for _, raw := range entries {
-		var e entry
-		if json.Unmarshal(raw, &e) == nil {
-			delete(d.unsure, e.Mark)
-		}
+	for _, mark := range unsure {
+		delete(d.unsure, mark)
 	}
 	d.cfg.Spool.Discard(len(entries))
 	d.metrics.replayed.Add(float64(sent))
