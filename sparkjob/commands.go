@@ -96,8 +96,10 @@ func onSession(ctx context.Context, s sparkSettings, do func(driver.Config, *str
 }
 
 type statusCommand struct {
-	sparkSettings `embed:""`
-	querySettings `embed:""`
+	sparkSettings   `embed:""`
+	querySettings   `embed:""`
+	kafkaSettings   `embed:""`
+	stalledSettings `embed:""`
 
 	JSON bool `name:"json" help:"Print JSON, one query a line."`
 }
@@ -108,12 +110,18 @@ func (statusCommand) Help() string {
   sparkjob status --json | jq -r 'select(.running | not).name'`
 }
 
+// Validate is called by kong after parsing.
+func (cmd statusCommand) Validate() error {
+	return errors.Join(cmd.querySettings.Validate(), cmd.kafkaSettings.Validate(), cmd.stalledSettings.Validate())
+}
+
 func (cmd statusCommand) Run(ctx context.Context) error {
 	return onSession(ctx, cmd.sparkSettings, func(_ driver.Config, session *stream.Session) error {
 		states, err := driver.Status(ctx, session, cmd.names()...)
 		if err != nil {
 			return err
 		}
+		driver.FindStalled(ctx, cmd.KafkaBootstrapServers, cmd.Topic, cmd.StalledAfter, states)
 		if cmd.JSON {
 			err = printJSON(states)
 		} else {

@@ -49,8 +49,9 @@ type checkpointShowCommand struct {
 }
 
 func (checkpointShowCommand) Help() string {
-	return `BATCH is the last micro-batch that is committed, KEPT are those that can be gone back to. The
-rows of a micro-batch are the records between its offsets. Times are in UTC.
+	return `BATCH is the last micro-batch that is committed, KEPT FROM the first that is kept. A query has
+read the records before the offsets READ UP TO, which are by partition, or their sum. The rows of
+a micro-batch are the records between its offsets and those of the one before. Times are in UTC.
 
 Examples:
   sparkjob checkpoint show

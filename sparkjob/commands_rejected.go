@@ -32,7 +32,7 @@ Examples:
   sparkjob rejected list --by-reason   what goes wrong, how often
   sparkjob rejected list               the latest
   sparkjob rejected show 3:1042        all of one
-  sparkjob rejected replay 3:1042 --set book_id=emma`
+  sparkjob rejected replay 3:1042 --set book_id=dracula`
 }
 
 // onCassandra runs a command that reads the tables.
@@ -166,7 +166,7 @@ not sent. It keeps its event_id, so that a repeated replay changes nothing. An e
 more than two minutes ago counts as late.
 
 Examples:
-  sparkjob rejected replay 3:1042 --set book_id=emma
+  sparkjob rejected replay 3:1042 --set book_id=dracula
   sparkjob rejected replay 3:1042 3:1043 --new-event-id --set user_id=unknown
   sparkjob rejected replay 3:1042 --edit
   sparkjob rejected replay 3:1042 --payload mended.json --dry-run`
@@ -215,7 +215,8 @@ func (cmd rejectedReplayCommand) replay(ctx context.Context, c driver.Config, se
 		}
 	}
 	if cmd.DryRun {
-		fmt.Printf("%v would be sent to %s with the key %s as\n%s\n", at, record.Topic, event.UserID, terminal.Payload(record.Value))
+		fmt.Println(terminal.Wrap(fmt.Sprintf("%v would be sent to %s with the key %s as", at, record.Topic, event.UserID)))
+		fmt.Println(terminal.Payload(record.Value))
 		return nil
 	}
 	sent, err := records.Write(ctx, c.KafkaBootstrapServers, record)

@@ -1,15 +1,35 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
+
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
 	"github.com/posener/complete"
 
 	"example.com/bookstore/sparkjob/job"
+	"example.com/bookstore/sparkjob/terminal"
 )
 
 type completionCommand struct {
 	kongcompletion.Completion `embed:""`
+}
+
+// Run prints what the embedded command does, within the columns of a terminal.
+func (cmd *completionCommand) Run(ctx *kong.Context) error {
+	out := ctx.Stdout
+	var text bytes.Buffer
+	ctx.Stdout, ctx.Exit = &text, func(int) {}
+	if err := cmd.Completion.Run(ctx); err != nil {
+		return fmt.Errorf("looking for your shell: %w; name it: sparkjob completion bash", err)
+	}
+	if cmd.Code {
+		_, err := text.WriteTo(out)
+		return err
+	}
+	_, err := fmt.Fprint(out, terminal.Wrap(text.String()))
+	return err
 }
 
 func (completionCommand) Help() string {

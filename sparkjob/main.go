@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"example.com/bookstore/schema/env"
+	"example.com/bookstore/sparkjob/terminal"
 )
 
 type commands struct {
@@ -46,7 +47,7 @@ var groups = []kong.Group{
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintf(os.Stderr, "sparkjob: %v\n", err)
+		fmt.Fprintf(terminal.Stderr(), "sparkjob: %v\n", err)
 		os.Exit(1)
 	}
 }
@@ -61,7 +62,7 @@ func run(args []string) error {
 	context.AfterFunc(ctx, cancel)
 
 	var c commands
-	parser, err := newParser(&c, kong.BindTo(ctx, (*context.Context)(nil)))
+	parser, err := newParser(&c, kong.BindTo(ctx, (*context.Context)(nil)), kong.Writers(os.Stdout, terminal.Stderr()))
 	if err != nil {
 		return err
 	}

@@ -102,18 +102,28 @@ func (s querySettings) names() (names []string) {
 	return names
 }
 
+// stalledSettings are when a query counts as stalled.
+type stalledSettings struct {
+	StalledAfter time.Duration `env:"SPARKJOB_STALLED_AFTER" default:"30s" group:"Watching:" help:"How long records may wait without a micro-batch until a query counts as stalled (${env})."`
+}
+
+func (s stalledSettings) Validate() error {
+	if s.StalledAfter < time.Second {
+		return fmt.Errorf("--stalled-after is %v, not at least 1s", s.StalledAfter)
+	}
+	return nil
+}
+
 // watchSettings are how the driver tells what it sees.
 type watchSettings struct {
-	StalledAfter time.Duration `env:"SPARKJOB_STALLED_AFTER" default:"30s" group:"Watching:" help:"How long records may wait without a micro-batch until a query counts as stalled (${env})."`
-	MetricsAddr  string        `env:"SPARKJOB_METRICS_ADDR" group:"Watching:" placeholder:"HOST:PORT" help:"Where /metrics and /healthz are served; nowhere if empty (${env})."`
-	LogFormat    string        `env:"SPARKJOB_LOG_FORMAT" default:"lines" enum:"lines,text,json" group:"Watching:" help:"What submit prints: lines for people, or a log as text or json (${env})."`
+	stalledSettings `embed:""`
+
+	MetricsAddr string `env:"SPARKJOB_METRICS_ADDR" group:"Watching:" placeholder:"HOST:PORT" help:"Where /metrics and /healthz are served; nowhere if empty (${env})."`
+	LogFormat   string `env:"SPARKJOB_LOG_FORMAT" default:"lines" enum:"lines,text,json" group:"Watching:" help:"What submit prints: lines for people, or a log as text or json (${env})."`
 }
 
 func (s watchSettings) Validate() error {
-	var errs []error
-	if s.StalledAfter < time.Second {
-		errs = append(errs, fmt.Errorf("--stalled-after is %v, not at least 1s", s.StalledAfter))
-	}
+	errs := []error{s.stalledSettings.Validate()}
 	if s.MetricsAddr != "" {
 		if _, _, err := net.SplitHostPort(s.MetricsAddr); err != nil {
 			errs = append(errs, fmt.Errorf("--metrics-addr: %w", err))

@@ -188,6 +188,7 @@ func TestPurchaseWithoutScripts(t *testing.T) {
 func TestKeyboard(t *testing.T) {
 	s := startStore(t)
 	b := openBrowser(t)
+	b.as(looks[2])
 	focused := func() string {
 		return eval[string](b, `document.activeElement.textContent.trim().replace(/\s+/g, " ") || document.activeElement.id`)
 	}
@@ -217,8 +218,9 @@ func TestKeyboard(t *testing.T) {
 		t.Errorf("after the purchase the focus is on %q, want it to stay", got)
 	}
 	tabTo("Description of Pride and Prejudice")
-	b.do(chromedp.KeyEvent(" "), acknowledged(`[data-book-id="pride-and-prejudice"]`, schema.DescriptionOpen),
-		chromedp.KeyEvent(" "), acknowledged(`[data-book-id="pride-and-prejudice"]`, schema.DescriptionClose))
+	b.do(chromedp.KeyEvent(" "), acknowledged(`[data-book-id="pride-and-prejudice"]`, schema.DescriptionOpen))
+	b.screenshot("description-phone-light")
+	b.do(chromedp.KeyEvent(" "), acknowledged(`[data-book-id="pride-and-prejudice"]`, schema.DescriptionClose))
 	s.await(t, "purchase pride-and-prejudice", "description_open pride-and-prejudice", "description_close pride-and-prejudice")
 }
 

@@ -96,7 +96,7 @@ func (d demo) visit(ctx context.Context) ([]schema.Event, error) {
 	if err := runner.Ready(ctx); err != nil {
 		return nil, err
 	}
-	end := runner.Watch(os.Stderr, plan.Count())
+	end := runner.Watch(os.Stderr, plan.Size())
 	err = runner.Run(ctx, plan.Steps())
 	end()
 	return visitors.AcknowledgedEvents(entries), errors.Join(err, runner.Stats().Err())

@@ -3,10 +3,14 @@
 package e2e
 
 import (
+	"fmt"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+
+	"example.com/bookstore/producer/visitors"
 )
 
 var counts = regexp.MustCompile(`(?m)^acknowledged=(\d+) stored=(\d+) rejected=(\d+)$`)
@@ -28,6 +32,19 @@ func TestDemoPrintsEqualCounts(t *testing.T) {
 	if n := strings.Count(out, "description_open"); n != 4*3 {
 		t.Errorf("the table has %d opened descriptions, want %d:\n%s", n, 4*3, out)
 	}
+
+	// Those who send late, twice or nonsense, too: what is acknowledged is stored.
+	ledger := filepath.Join(t.TempDir(), "visits.jsonl")
+	out, errOut, code = run(t, env, "visitors", "--visits", "30", "--as-fast-as-possible", "--seed", "7", "--late-phones", "0.2",
+		"--duplicates", "0.1", "--bad-clients", "0.2", "--ledger", ledger, "--verify")
+	entries, err := visitors.ReadLedger(ledger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(visitors.AcknowledgedEvents(entries))
+	if code != 0 || n == 0 || errOut != "" || !strings.Contains(out, fmt.Sprintf("\nacknowledged=%d stored=%d\n", n, n)) {
+		t.Errorf("visitors: exit code %d, %d events in the ledger\n%s%s", code, n, out, errOut)
+	}
 }
 
 // Without the job nothing is stored, and the demo says so.
@@ -42,5 +59,9 @@ func TestDemoFailsWithoutTheJob(t *testing.T) {
 	}
 	if !strings.Contains(errOut, "is not stored") || !strings.Contains(errOut, "0 of 2 foreign records") {
 		t.Errorf("stderr lacks what is missing:\n%s", errOut)
+	}
+	out, errOut, code = run(t, env, "visitors", "--seed", "7", "--steps", "30", "--as-fast-as-possible", "--verify", "--timeout", "1s")
+	if code != 1 || !strings.Contains(out, " stored=0\n") || strings.Count(errOut, "is not stored") != 20 || !strings.Contains(errOut, "\nand ") {
+		t.Errorf("visitors: exit code %d\n%s%s", code, out, errOut)
 	}
 }

@@ -49,7 +49,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(binaries)
-	build := exec.Command("go", "build", "-race", "-o", binaries, "../../sparkjob", "../../producer", "../demo")
+	build := exec.Command("go", "build", "-race", "-o", binaries, "../../sparkjob", "../../producer", "../demo", "../visitors")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the programs: %v\n", err)

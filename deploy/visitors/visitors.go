@@ -122,7 +122,7 @@ func (c *command) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 
-	total := plan.Count()
+	total := plan.Size()
 	fmt.Fprintf(out, "visitors come to %s: %d steps, seed %d\n", c.StoreURL, total, c.Seed)
 	end := runner.Watch(os.Stderr, total)
 	err = runner.Run(ctx, plan.Steps())

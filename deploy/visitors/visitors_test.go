@@ -86,7 +86,7 @@ func TestVisitorsCome(t *testing.T) {
 
 func TestWhatIsNotAcknowledgedIsAnError(t *testing.T) {
 	url := store(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
-	out, err := do(t.Context(), t, "--store-url", url, "--steps", "3", "--as-fast-as-possible", "--patience", "100ms")
+	out, err := do(t.Context(), t, "--store-url", url, "--steps", "3", "--as-fast-as-possible", "--patience", "2s")
 	if err == nil || !strings.Contains(err.Error(), "not acknowledged") || !strings.Contains(out, "acknowledged  0 events") {
 		t.Errorf("err = %v\n%s", err, out)
 	}

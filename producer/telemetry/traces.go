@@ -54,7 +54,7 @@ func TracesFromEnvironment(ctx context.Context, logger *slog.Logger) (*Traces, e
 		if warned.CompareAndSwap(false, true) {
 			level = slog.LevelWarn
 		}
-		logger.Log(context.Background(), level, "sending traces", "error", err)
+		logger.Log(ctx, level, "sending traces", "error", err)
 	}))
 	return NewTraces(ctx, trace.WithBatcher(client))
 }

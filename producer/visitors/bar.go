@@ -24,7 +24,7 @@ func (r *Runner) Watch(out *os.File, total int) (end func()) {
 	// What cannot be shown is no reason to end the run.
 	show := func() {
 		s := r.Stats()
-		_ = bar.Set(s.Done)
+		_ = bar.Set(min(s.Done, total))
 		bar.Describe(fmt.Sprintf("acknowledged %d, %.0f/s, p99 %s", s.Acknowledged, s.Rate(), milliseconds(s.P99)))
 	}
 	quit := make(chan struct{})

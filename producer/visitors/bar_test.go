@@ -35,7 +35,7 @@ func TestBarIsForTerminals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ends := []func(){r.Watch(screen, 2*plan.Count()), r.Watch(file, plan.Count())}
+	ends := []func(){r.Watch(screen, 2*plan.Size()), r.Watch(file, plan.Size())}
 	if err := r.Run(t.Context(), plan.Steps()); err != nil {
 		t.Fatal(err)
 	}

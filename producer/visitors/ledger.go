@@ -73,7 +73,8 @@ func Missing(acknowledged []schema.Event, stored map[string]schema.Event) (errs 
 
 // Ledger is a file of entries, one a line as JSON. A line is with the operating
 // system before Record returns, so that it outlives this program however that
-// ends, and on the disk a second later, should the machine end.
+// ends, and on the disk a second later, should the machine end. What was on its way
+// when the program was killed has no line, and may be stored or not.
 type Ledger struct {
 	file *os.File
 	quit chan struct{}

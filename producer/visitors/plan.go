@@ -207,11 +207,38 @@ func (p *Plan) Steps() iter.Seq[Step] {
 	}
 }
 
-// Count goes through the whole plan and returns the number of its steps. A plan
-// without an end has none.
-func (p *Plan) Count() (n int) {
-	for range p.Steps() {
-		n++
+// Size is the number of steps, of a plan with more than 100,000 about the number,
+// and of one without an end 0.
+func (p *Plan) Size() int { return p.size(100_000, 10_000) }
+
+// size counts the given number of steps, and visits if need be, and reckons the rest.
+func (p *Plan) size(counted, sampled int) int {
+	c, n := p.cfg, 0
+	if c.Steps == 0 && c.Visits == 0 && c.Duration == 0 {
+		return 0
+	}
+	for s := range p.Steps() {
+		if n++; n < counted {
+			continue
+		}
+		// As it has been so far it will go on.
+		size := math.Inf(1)
+		if c.Steps > 0 {
+			size = float64(c.Steps)
+		}
+		if c.Duration > 0 {
+			size = min(size, float64(n)*c.Duration.Seconds()/s.At.Sub(c.Start).Seconds())
+		}
+		if c.Visits > 0 { // those of the first have not all ended
+			sample := c
+			sample.Visits, sample.Steps, sample.Duration = min(c.Visits, sampled), 0, 0
+			ofSample := 0
+			for range (&Plan{sample}).Steps() {
+				ofSample++
+			}
+			size = min(size, float64(ofSample)*float64(c.Visits)/float64(sample.Visits))
+		}
+		return int(size)
 	}
 	return n
 }

@@ -285,6 +285,33 @@ func TestPlanEnds(t *testing.T) {
 	}
 }
 
+func TestPlanKnowsItsSize(t *testing.T) {
+	for _, cfg := range []PlanConfig{
+		{Steps: 15_000, Rate: 100}, {Steps: 123}, {Visits: 2000, Rate: 1000}, {Visits: 40},
+		{Duration: 20 * time.Minute, Rate: 2}, {Duration: time.Minute},
+	} {
+		plan, err := NewPlan(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for range plan.Steps() {
+			n++
+		}
+		got := plan.size(10_000, 1000)
+		if n <= 10_000 && got != n || math.Abs(float64(got-n)) > 0.1*float64(n) {
+			t.Errorf("%+v: size %d, want %d", cfg, got, n)
+		}
+	}
+	endless, err := NewPlan(PlanConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := endless.Size(); n != 0 {
+		t.Errorf("a plan without an end has %d steps", n)
+	}
+}
+
 func TestPlanConfigIsChecked(t *testing.T) {
 	for want, cfg := range map[string]PlanConfig{
 		"cannot be negative":                                {Steps: -1},

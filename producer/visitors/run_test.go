@@ -1,7 +1,6 @@
 package visitors
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -276,7 +275,7 @@ func TestPatienceEnds(t *testing.T) {
 			s.ServeHTTP(w, r)
 		})
 	})
-	entries, stats, err := carryOut(t.Context(), t, quick(3, 2), RunConfig{StoreURL: url, Patience: 200 * time.Millisecond})
+	entries, stats, err := carryOut(t.Context(), t, quick(3, 2), RunConfig{StoreURL: url, Patience: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,10 +349,15 @@ func TestStepsAreSentOnTime(t *testing.T) {
 			t.Errorf("planned at %v, happened at %v, acknowledged at %v", e.PlannedAt, e.Event.EventTime, e.AcknowledgedAt)
 		}
 	}
-	if !slices.IsSortedFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Event.UserID, b.Event.UserID) }) {
-		return // visitors came one among the other, as they should
+	changes := 0
+	for i := range entries[1:] {
+		if entries[i].Event.UserID != entries[i+1].Event.UserID {
+			changes++
+		}
 	}
-	t.Error("one visitor came after the other")
+	if changes < 10 {
+		t.Errorf("%d changes of visitor among %d events: they came one after the other", changes, len(entries))
+	}
 }
 
 // Told to end, a run lets what is under way come to its end.
@@ -370,7 +374,7 @@ func TestRunEndsInGoodOrder(t *testing.T) {
 	})
 	plan := quick(1000, 3)
 	plan.Reading = time.Hour
-	entries, stats, err := carryOut(ctx, t, plan, RunConfig{StoreURL: url})
+	entries, stats, err := carryOut(ctx, t, plan, RunConfig{StoreURL: url, Grace: time.Minute})
 	if !errors.Is(err, told) || stats.Err() != nil || len(entries) == 0 || len(entries) > 1000 {
 		t.Errorf("%d entries, err = %v, %v", len(entries), err, stats.Err())
 	}

@@ -133,7 +133,7 @@ func (v *visitor) entry(it *item) Entry {
 		Status:    it.status, Detail: it.detail, Late: it.step.Late, Duplicate: it.step.Duplicate,
 	}
 	if it.outcome == Acknowledged {
-		e.AcknowledgedAt = it.settled.UTC()
+		e.AcknowledgedAt = it.settled.UTC().Truncate(time.Millisecond)
 	}
 	if it.step.Bad() {
 		e.Event = schema.Event{}

@@ -97,14 +97,16 @@ func (h hostileInput) check(t *testing.T, p *fakePublisher, status int, header h
 }
 
 func TestHostileInputs(t *testing.T) {
+	p := &fakePublisher{}
+	s := newServer(t, p)
 	for _, h := range hostileInputs(t) {
 		t.Run(h.Name, func(t *testing.T) {
-			p := &fakePublisher{}
+			p.records = nil
 			var header []string
 			for name, value := range h.Headers {
 				header = append(header, name, value)
 			}
-			w := send(newServer(t, p), h.Method, h.Path, h.Body.text(), header...)
+			w := send(s, h.Method, h.Path, h.Body.text(), header...)
 			h.check(t, p, w.Code, w.Header(), w.Body.Bytes())
 		})
 	}

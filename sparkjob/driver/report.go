@@ -15,7 +15,7 @@ const (
 	// takes a row that is much older for one whose driver is gone.
 	reportInterval = 2 * time.Second
 	// reportTimeout bounds a connection attempt and a write of a report.
-	reportTimeout = 2 * time.Second
+	reportTimeout = 4 * time.Second
 )
 
 // reporter writes what the driver knows of the queries to the table streaming_queries,

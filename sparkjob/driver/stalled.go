@@ -133,3 +133,32 @@ func (w *watcher) watchTopic(ctx context.Context) error {
 	}
 	return nil
 }
+
+// FindStalled marks the running queries that have reported nothing for the time after
+// though records of the topic wait. While Kafka does not tell how many there are, none is
+// marked: the status is worth having all the same.
+func FindStalled(ctx context.Context, bootstrapServers, topicName string, after time.Duration, states []QueryState) {
+	kafka, err := topic.NewAdmin(bootstrapServers, reportTimeout)
+	if err != nil {
+		return
+	}
+	defer kafka.Close()
+	ends, err := kafka.EndOffsets(ctx, topicName)
+	if err != nil {
+		return
+	}
+	markStalled(states, topicName, ends, time.Now(), after)
+}
+
+func markStalled(states []QueryState, topicName string, ends map[int]int64, now time.Time, after time.Duration) {
+	for i, s := range states {
+		if !s.Running || s.Last == nil || now.Sub(s.Last.Timestamp.Add(s.Last.BatchDuration)) < after {
+			continue
+		}
+		history := endHistory{}
+		history.add(now, ends)
+		if lag, _ := history.lag(offsets(s.Last, topicName, endOffset), now); (&Report{Lag: lag}).waiting() > 0 {
+			states[i].Stalled = true
+		}
+	}
+}

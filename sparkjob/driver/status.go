@@ -13,6 +13,7 @@ import (
 type QueryState struct {
 	Name    string           `json:"name"`
 	Running bool             `json:"running"`
+	Stalled bool             `json:"stalled"` // it runs, records wait and it reports nothing; see FindStalled
 	Message string           `json:"message"` // Spark's own words for what it does now
 	ID      string           `json:"id,omitempty"`
 	RunID   string           `json:"run_id,omitempty"`

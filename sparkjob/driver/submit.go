@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// startTimeout is how long a query may take until its first trigger.
+	// startTimeout is how long a query is waited for: to be taken by Spark, and then
+	// for its first micro-batch, which takes longer where there is much to read.
 	startTimeout = 60 * time.Second
 	// maxFailures in a row, without a micro-batch between them, end the job.
 	maxFailures = 5
@@ -212,7 +213,7 @@ func (w *watcher) stop(ctx context.Context, runs []*run) error {
 			if err := r.query.Stop(ctx); err != nil {
 				return fmt.Errorf("stopping query %s: %w", r.name, err)
 			}
-			w.tracker.set(r.name, cassandra.QueryStopped, "the driver was told to end")
+			w.tracker.set(r.name, cassandra.QueryStopped, "the driver has stopped it")
 			w.info(queryLine(r.name, "stopped"), "query stopped", "query", r.name)
 			return nil
 		})
@@ -256,7 +257,11 @@ func (r *run) begin(ctx context.Context) error {
 		}
 		r.query, verb = query, "runs"
 	}
-	if err := confirm(ctx, r.query); err != nil {
+	switch err := confirm(ctx, r.query); {
+	case errors.Is(err, errNoBatch):
+		r.warn(queryLine(r.name, "is in its first micro-batch for %.0f s; does the Spark master have a worker with free cores?", startTimeout.Seconds()),
+			"first micro-batch takes long", "query", r.name, "after", startTimeout)
+	case err != nil:
 		return fmt.Errorf("starting query %s: %w", r.name, err)
 	}
 	r.tracker.set(r.name, cassandra.QueryRunning, "")
@@ -264,7 +269,11 @@ func (r *run) begin(ctx context.Context) error {
 	return nil
 }
 
-// confirm waits for a query's first trigger.
+// errNoBatch says that a query works at its first micro-batch.
+var errNoBatch = errors.New("no micro-batch yet")
+
+// confirm waits for a query's first trigger. Its error is errNoBatch where that takes
+// longer than startTimeout.
 func confirm(ctx context.Context, query *stream.Query) error {
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		status, err := query.Status(ctx)
@@ -285,7 +294,7 @@ func confirm(ctx context.Context, query *stream.Query) error {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		if progress == nil && !strings.HasPrefix(status.Message, "Waiting for") {
-			return struct{}{}, fmt.Errorf("no micro-batch yet (%s); does the Spark master have a worker with free cores?", status.Message)
+			return struct{}{}, errNoBatch
 		}
 		return struct{}{}, nil
 	}, backoff.WithBackOff(backoff.NewConstantBackOff(200*time.Millisecond)), backoff.WithMaxElapsedTime(startTimeout))

@@ -245,3 +245,20 @@ bookstore_job_state_rows{query="events"} 8
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 }
+
+func TestStatusShowsStalled(t *testing.T) {
+	now := time.Now()
+	states := []QueryState{
+		{Name: "behind and silent", Running: true, Last: batch(t, 0, now.Add(-time.Minute), 0, 10)},
+		{Name: "behind", Running: true, Last: batch(t, 0, now.Add(-time.Second), 0, 10)},
+		{Name: "silent", Running: true, Last: batch(t, 0, now.Add(-time.Minute), 0, 12)},
+		{Name: "stopped"},
+		{Name: "new", Running: true},
+	}
+	markStalled(states, "t", map[int]int64{0: 12}, now, 30*time.Second)
+	for i, s := range states {
+		if s.Stalled != (i == 0) {
+			t.Errorf("%s: stalled is %v", s.Name, s.Stalled)
+		}
+	}
+}

@@ -19,18 +19,18 @@ type Checkpoint struct {
 
 // Checkpoints shows how far each query is, times in UTC.
 func Checkpoints(list []Checkpoint) string {
-	t := NewTable("QUERY", "BATCH", "PLANNED (UTC)", "READ UP TO", "KEPT", "STATE")
+	t := NewTable("QUERY", "BATCH", "PLANNED (UTC)", "READ UP TO", "KEPT FROM", "STATE")
 	for _, c := range list {
 		if c.Checkpoint == nil {
-			t.AppendRow(table.Row{c.Query, "none yet"})
+			t.AppendRow(table.Row{c.Query, "none"})
 			continue
 		}
-		row := table.Row{c.Query, "none yet", "", "", "", "none"}
-		if n := len(c.Batches); n > 0 {
-			row[4] = fmt.Sprintf("%d-%d", c.Batches[0].ID, c.Batches[n-1].ID)
+		row := table.Row{c.Query, "none", "", "", "", "none"}
+		if len(c.Batches) > 0 {
+			row[4] = c.Batches[0].ID
 		}
 		if b := c.Last(); b != nil {
-			row[1], row[2], row[3] = b.ID, b.PlannedAt.Format("2006-01-02 15:04:05"), sum(b.End)
+			row[1], row[2], row[3] = b.ID, b.PlannedAt.Format("01-02 15:04:05"), sum(b.End)
 		}
 		if c.Stateful() {
 			bytes, err := c.StateBytes()
@@ -54,7 +54,7 @@ func sum(offsets checkpoint.Offsets) int64 {
 
 // Batches shows micro-batches of a checkpoint, times in UTC.
 func Batches(batches []checkpoint.Batch) string {
-	t := NewTable("BATCH", "PLANNED (UTC)", "COMMITTED", "ROWS", "ENDS BEFORE (PARTITION:OFFSET)")
+	t := NewTable("BATCH", "PLANNED (UTC)", "COMMITTED", "ROWS", "READ UP TO")
 	for _, b := range batches {
 		committed, rows := "yes", "unknown"
 		if !b.Committed {
@@ -63,7 +63,7 @@ func Batches(batches []checkpoint.Batch) string {
 		if b.Rows() >= 0 {
 			rows = fmt.Sprint(b.Rows())
 		}
-		t.AppendRow(table.Row{b.ID, formatTime(b.PlannedAt), committed, rows, wrapOffsets(b.End, columns-7-23-9-7-4*2)})
+		t.AppendRow(table.Row{b.ID, formatTime(b.PlannedAt), committed, rows, wrapOffsets(b.End, columns-7-23-9-7-5*2)})
 	}
 	return t.Render()
 }

@@ -23,7 +23,7 @@ import (
 // RejectedList shows rows of rejected_events by their positions, times in UTC.
 func RejectedList(rows []cassandra.RejectedEvent) string {
 	t := NewTable("RECEIVED_AT (UTC)", "RECORD", "REASON AND PAYLOAD")
-	const before = 23 + 12 + 2*2 // the columns before the last, and their padding
+	const before = 23 + 12 + 3*2 // the columns before the last, and all padding
 	for _, r := range rows {
 		reason := text.WrapSoft(r.Reason, columns-before)
 		t.AppendRow(table.Row{formatTime(r.ReceivedAt), rejected.Position{Partition: r.Partition, Offset: r.Offset}, reason + "\n" + printable(r.Payload, columns-before)})
@@ -38,7 +38,7 @@ func RejectedReasons(r cassandra.Rejections) string {
 		return cmp.Or(cmp.Compare(r.Reasons[b], r.Reasons[a]), cmp.Compare(a, b))
 	})
 	for _, reason := range reasons {
-		t.AppendRow(table.Row{r.Reasons[reason], text.WrapSoft(reason, columns-9-2)})
+		t.AppendRow(table.Row{r.Reasons[reason], text.WrapSoft(reason, columns-9-2*2)})
 	}
 	return t.Render() + fmt.Sprintf("\n%d records were rejected; one with several reasons counts under each", r.Records)
 }

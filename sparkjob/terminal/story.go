@@ -81,6 +81,8 @@ func storyRecord(r trace.Record) string {
 			row[3] = clock(*step.WrittenAt)
 		case untold[step.Query]:
 			row[3] = "(its rows do not tell)"
+		case !r.TablesAsked:
+			row[3] = "not known"
 		case step.Query == "activity_by_minute":
 			row[3] = "once its minute closes"
 		default:
@@ -158,6 +160,3 @@ func oneLine(s string) string {
 	quoted := strconv.Quote(s)
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
-
-// Wrap breaks a text into lines that fit.
-func Wrap(s string) string { return ansi.Wrap(s, columns, "") }

@@ -67,6 +67,9 @@ func Status(states []driver.QueryState) string {
 		if state.Running {
 			row[1] = "running"
 		}
+		if state.Stalled {
+			row[1] = "stalled"
+		}
 		if p := state.Last; p != nil {
 			row[2], row[3], row[4] = p.BatchID, p.NumInputRows(), fmt.Sprintf("%.2f s", p.BatchDuration.Seconds())
 		}

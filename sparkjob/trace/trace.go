@@ -49,17 +49,18 @@ type Story struct {
 
 // Record is one record of the topic that has the event's id.
 type Record struct {
-	Topic      string            `json:"topic"`
-	Partition  int               `json:"partition"`
-	Offset     int64             `json:"offset"`
-	ReceivedAt time.Time         `json:"received_at"`
-	InKafka    bool              `json:"in_kafka"` // false if only Cassandra has it still
-	Headers    map[string]string `json:"headers,omitempty"`
-	Event      *schema.Event     `json:"event"`                   // nil if it is none
-	Reason     string            `json:"reason,omitempty"`        // why it was rejected
-	OnTime     *bool             `json:"on_time"`                 // whether it counts in the windows; nil if it was rejected
-	AfterEvent *Millis           `json:"received_after_event_ms"` // nil if it was rejected
-	Steps      []Step            `json:"queries"`                 // one a query that writes something of it
+	Topic       string            `json:"topic"`
+	Partition   int               `json:"partition"`
+	Offset      int64             `json:"offset"`
+	ReceivedAt  time.Time         `json:"received_at"`
+	InKafka     bool              `json:"in_kafka"`     // false if only Cassandra has it still
+	TablesAsked bool              `json:"tables_asked"` // false if Cassandra could not be asked when it was written
+	Headers     map[string]string `json:"headers,omitempty"`
+	Event       *schema.Event     `json:"event"`                   // nil if it is none
+	Reason      string            `json:"reason,omitempty"`        // why it was rejected
+	OnTime      *bool             `json:"on_time"`                 // whether it counts in the windows; nil if it was rejected
+	AfterEvent  *Millis           `json:"received_after_event_ms"` // nil if it was rejected
+	Steps       []Step            `json:"queries"`                 // one a query that writes something of it
 }
 
 // Step is what one query did with a record.
@@ -390,6 +391,7 @@ func (t *tracer) stepsOf(ctx context.Context, r *Record, checkpoints map[string]
 	if err != nil {
 		return err
 	}
+	r.TablesAsked = t.session != nil
 	for _, query := range queries {
 		if !slices.Contains(job.Names, query) {
 			continue

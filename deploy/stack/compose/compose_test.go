@@ -88,23 +88,30 @@ func TestServicesAreThoseOfTheLocalStack(t *testing.T) {
 	values := settings(t)
 	got := slices.Sorted(maps.Keys(load(t, values).Services))
 	want := slices.Sorted(maps.Keys(local(t, values)))
-	want = append(want, "setup", "kafka-ui") // a command of the local stack, and what it has not
+	want = append(want, "setup")                    // a command of the local stack
+	want = slices.AppendSeq(want, maps.Keys(pages)) // what it has not
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("services are %q, want %q", got, want)
 	}
 }
 
+// pages are services for people, of profiles of their own, with the variable of each
+// one's port.
+var pages = map[string]string{
+	"kafka-ui": "KAFKA_UI_PORT", "prometheus": "PROMETHEUS_PORT", "grafana": "GRAFANA_PORT", "jaeger": "JAEGER_UI_PORT",
+}
+
 // The ports that only containers use among themselves, or that more than one has.
-var unpublished = []string{"KAFKA_CONTROLLER_PORT", "CASSANDRA_STORAGE_PORT", "SPARK_WORKER_UI_PORT"}
+var unpublished = []string{"KAFKA_CONTROLLER_PORT", "CASSANDRA_STORAGE_PORT", "SPARK_WORKER_UI_PORT", "KAFKA_METRICS_PORT", "CASSANDRA_METRICS_PORT"}
 
 func TestPortsAreThoseOfTheLocalStack(t *testing.T) {
 	values := settings(t)
 	services := local(t, values)
 	for name, svc := range load(t, values).Services {
 		var want, got []string
-		if name == "kafka-ui" {
-			want = append(want, "127.0.0.1:"+values["KAFKA_UI_PORT"])
+		if variable, ok := pages[name]; ok {
+			want = append(want, "127.0.0.1:"+values[variable])
 		} else if local := services[name]; local != nil {
 			for _, port := range local.Ports {
 				if !slices.Contains(unpublished, port.Variable) {
@@ -158,11 +165,11 @@ func TestImagesArePinned(t *testing.T) {
 		var want string
 		switch name {
 		case "kafka":
-			want = "apache/kafka:" + values["KAFKA_VERSION"]
+			want = "bookstore/kafka:" + values["KAFKA_VERSION"]
 		case "cassandra":
-			want = "cassandra:" + values["CASSANDRA_VERSION"]
-		case "kafka-ui":
-			want = values["KAFKA_UI_IMAGE"]
+			want = "bookstore/cassandra:" + values["CASSANDRA_VERSION"]
+		case "kafka-ui", "prometheus", "grafana", "jaeger":
+			want = values[strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"_IMAGE"]
 		case "store": // built from the checkout, as the next
 			want = "bookstore/store:dev"
 		case "setup", "sparkjob":
@@ -241,7 +248,7 @@ func TestKafkaIsThatOfTheLocalStack(t *testing.T) {
 	got := map[string]string{}
 	for name, value := range load(t, values).Services["kafka"].Environment {
 		property := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "KAFKA_"), "_", "."))
-		if name != "KAFKA_HEAP_OPTS" && name != "KAFKA_LOG4J_ROOT_LOGLEVEL" {
+		if name != "KAFKA_HEAP_OPTS" && name != "KAFKA_OPTS" && name != "KAFKA_LOG4J_ROOT_LOGLEVEL" {
 			got[property] = *value
 		}
 	}

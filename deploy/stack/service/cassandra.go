@@ -18,7 +18,8 @@ var ErrLogin = errors.New("it refuses the role admin with CASSANDRA_ADMIN_PASSWO
 func (b *Builder) cassandra() *Service {
 	s := b.base(Cassandra)
 	s.Address = loopback(b.Config.CassandraPort)
-	s.Ports = []Port{{"CASSANDRA_PORT", b.Config.CassandraPort}, {"CASSANDRA_STORAGE_PORT", b.Config.CassandraStoragePort}}
+	s.Ports = []Port{{"CASSANDRA_PORT", b.Config.CassandraPort}, {"CASSANDRA_STORAGE_PORT", b.Config.CassandraStoragePort},
+		{"CASSANDRA_METRICS_PORT", b.Config.CassandraMetricsPort}}
 	s.Memory = 1400 << 20
 	s.Jars = b.jars("cassandra")
 	s.Folder = b.data("cassandra")
@@ -30,7 +31,7 @@ func (b *Builder) cassandra() *Service {
 	}
 	s.Environ = func() []string { return engineEnviron() }
 	s.Prepare = func(context.Context) error {
-		return b.configure("cassandra", []string{"tmp", "triggers"}, "cassandra.yaml", "jvm.options", "logback.xml")
+		return b.configure("cassandra", []string{"tmp", "triggers"}, "cassandra.yaml", "jvm.options", "logback.xml", "metrics.yaml")
 	}
 	s.Answers = func(ctx context.Context) error {
 		return cassandraAnswers(ctx, b.Config.CassandraPort, b.Config.AdminPassword)

@@ -18,7 +18,8 @@ import (
 func (b *Builder) kafka() *Service {
 	s := b.base(Kafka)
 	s.Address = loopback(b.Config.KafkaPort)
-	s.Ports = []Port{{"KAFKA_PORT", b.Config.KafkaPort}, {"KAFKA_CONTROLLER_PORT", b.Config.KafkaControllerPort}}
+	s.Ports = []Port{{"KAFKA_PORT", b.Config.KafkaPort}, {"KAFKA_CONTROLLER_PORT", b.Config.KafkaControllerPort},
+		{"KAFKA_METRICS_PORT", b.Config.KafkaMetricsPort}}
 	s.Memory = 400 << 20
 	s.Jars = b.jars("kafka")
 	s.Folder = b.data("kafka")
@@ -43,7 +44,7 @@ func (b *Builder) kafkaJava() []string {
 // prepareKafka gives an empty data folder its cluster id, as KRaft wants it before the
 // first start.
 func (b *Builder) prepareKafka(ctx context.Context) error {
-	if err := b.configure("kafka", []string{"tmp"}, "server.properties", "jvm.options", "log4j2.properties"); err != nil {
+	if err := b.configure("kafka", []string{"tmp"}, "server.properties", "jvm.options", "log4j2.properties", "metrics.yaml"); err != nil {
 		return err
 	}
 	_, err := os.Stat(filepath.Join(b.data("kafka"), "logs", "meta.properties"))

@@ -83,6 +83,8 @@ type Config struct {
 	SparkConnectPort     int `env:"SPARK_CONNECT_PORT" required:""`
 	SparkUIPort          int `env:"SPARK_UI_PORT" required:""`
 	StorePort            int `env:"STORE_PORT" required:""`
+	KafkaMetricsPort     int `env:"KAFKA_METRICS_PORT" required:""`
+	CassandraMetricsPort int `env:"CASSANDRA_METRICS_PORT" required:""`
 
 	SparkVersion      string `env:"SPARK_VERSION" required:""`
 	SparkScalaVersion string `env:"SPARK_SCALA_VERSION" required:""`
@@ -138,6 +140,7 @@ func (c *Config) ports() []Port {
 		{"SPARK_WORKER_UI_PORT", c.SparkWorkerUIPort},
 		{"SPARK_CONNECT_PORT", c.SparkConnectPort}, {"SPARK_UI_PORT", c.SparkUIPort},
 		{"STORE_PORT", c.StorePort},
+		{"KAFKA_METRICS_PORT", c.KafkaMetricsPort}, {"CASSANDRA_METRICS_PORT", c.CassandraMetricsPort},
 	}
 }
 

@@ -46,7 +46,7 @@ func TestRender(t *testing.T) {
 func validConfig() Config {
 	return Config{
 		KafkaPort: 1, KafkaControllerPort: 2, CassandraPort: 3, CassandraStoragePort: 4, SparkMasterPort: 5,
-		SparkMasterUIPort: 6, SparkWorkerUIPort: 7, SparkConnectPort: 8, SparkUIPort: 9, StorePort: 10,
+		SparkMasterUIPort: 6, SparkWorkerUIPort: 7, SparkConnectPort: 8, SparkUIPort: 9, StorePort: 10, KafkaMetricsPort: 11, CassandraMetricsPort: 12,
 		SparkWorkerCores: 2, SparkWorkerMemory: "1g", SparkScalaVersion: "2.12", AdminPassword: "hush",
 	}
 }
@@ -115,7 +115,8 @@ func TestEnginesGetNoPassword(t *testing.T) {
 // Each configuration file as it is in the project must fill in completely.
 func TestProjectConfiguration(t *testing.T) {
 	for _, name := range []string{"KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "KAFKA_PARTITIONS", "CASSANDRA_PORT", "CASSANDRA_STORAGE_PORT",
-		"SPARK_MASTER_PORT", "SPARK_CONNECT_PORT", "SPARK_UI_PORT", "SPARK_WORKER_CORES", "SPARK_WORKER_MEMORY", "BYTEMAN_VERSION"} {
+		"SPARK_MASTER_PORT", "SPARK_CONNECT_PORT", "SPARK_UI_PORT", "SPARK_WORKER_CORES", "SPARK_WORKER_MEMORY", "BYTEMAN_VERSION",
+		"JMX_EXPORTER_VERSION", "KAFKA_METRICS_PORT", "CASSANDRA_METRICS_PORT"} {
 		t.Setenv(name, "12345")
 	}
 	project, err := filepath.Abs("../../..")
@@ -133,7 +134,7 @@ func TestProjectConfiguration(t *testing.T) {
 			}
 		}
 	}
-	if err := b.configure("kafka", nil, "server.properties", "jvm.options", "log4j2.properties"); err != nil {
+	if err := b.configure("kafka", nil, "server.properties", "jvm.options", "log4j2.properties", "metrics.yaml"); err != nil {
 		t.Error(err)
 	}
 	text, err := os.ReadFile(filepath.Join(b.conf("kafka"), "server.properties"))

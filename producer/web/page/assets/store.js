@@ -155,10 +155,11 @@
       navigator.sendBeacon("/events", JSON.stringify(events.slice(i, i + 200)));
     }
   });
-  // The page is shown: for the first time, or again from where the browser has kept
-  // it. One that the browser prepares in advance is not shown yet.
-  addEventListener("pageshow", () => {
-    if (document.prerendering) document.addEventListener("prerenderingchange", tellWhatIsOpen, { once: true });
-    else tellWhatIsOpen();
+  // The page is shown now, unless the browser only prepares it in advance. Coming back
+  // to a page that the browser has kept shows it again.
+  if (document.prerendering) document.addEventListener("prerenderingchange", tellWhatIsOpen, { once: true });
+  else tellWhatIsOpen();
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) tellWhatIsOpen();
   });
 })();
