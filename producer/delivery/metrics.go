@@ -13,7 +13,7 @@ import (
 type metrics struct {
 	spooled, replayed, resent, setAside, reconnected prometheus.Counter
 	spooling                                         prometheus.Gauge
-	bytes, waiting, age                              prometheus.GaugeFunc
+	bytes, limit, waiting, age                       prometheus.GaugeFunc
 	syncs                                            prometheus.Collector
 	oldest                                           atomic.Int64 // time of receipt of the oldest event in the spool, Unix nanoseconds; 0 without one
 }
@@ -38,6 +38,7 @@ func newMetrics(s *spool.Spool) *metrics {
 		waiting: gauge("spool_events", "Events in the spool.", func() float64 { return float64(s.Len()) }),
 		syncs:   s.Syncs(),
 	}
+	m.limit = gauge("spool_limit_bytes", "Most that the spool may hold.", func() float64 { return float64(s.Limit()) })
 	m.age = gauge("spool_oldest_age_seconds", "Age of the oldest event in the spool; 0 if it is empty.", func() float64 {
 		if at := m.oldest.Load(); at != 0 {
 			return time.Since(time.Unix(0, at)).Seconds()
@@ -48,7 +49,7 @@ func newMetrics(s *spool.Spool) *metrics {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.spooled, m.replayed, m.resent, m.setAside, m.reconnected, m.spooling, m.bytes, m.waiting, m.age, m.syncs}
+	return []prometheus.Collector{m.spooled, m.replayed, m.resent, m.setAside, m.reconnected, m.spooling, m.bytes, m.limit, m.waiting, m.age, m.syncs}
 }
 
 // Describe is part of prometheus.Collector.

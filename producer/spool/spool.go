@@ -395,6 +395,9 @@ func (s *Spool) Len() int {
 // Syncs collects how long syncs take.
 func (s *Spool) Syncs() prometheus.Collector { return s.syncs }
 
+// Limit is how large the queue may become, in bytes.
+func (s *Spool) Limit() int64 { return s.cfg.Limit }
+
 // Bytes is how large the queue is on disk.
 func (s *Spool) Bytes() int64 {
 	s.mu.Lock()
