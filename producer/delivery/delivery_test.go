@@ -646,11 +646,15 @@ func TestFailingRecordsWaitInTheSpool(t *testing.T) {
 
 func TestMuteBrokersGetANewPublisher(t *testing.T) {
 	f := start(t, &broker{mute: true}, options{stuck: 50 * time.Millisecond})
-	f.mustPublish(t, "a-0")
-	eventually(t, "a new publisher is there", func() bool { return testutil.ToFloat64(f.metrics.reconnected) >= 2 })
+	n := 0
+	eventually(t, "a new publisher is there", func() bool {
+		f.mustPublish(t, fmt.Sprintf("a-%d", n)) // which goes on meanwhile
+		n++
+		return testutil.ToFloat64(f.metrics.reconnected) >= 2
+	})
 	f.broker.change(func(b *broker) { b.mute = false })
 	eventually(t, "the way is open again", f.isDirect)
-	checkFirstInOrder(t, f.broker.values(), map[string]int{"a": 1})
+	checkFirstInOrder(t, f.broker.values(), map[string]int{"a": n})
 }
 
 func TestContextEnds(t *testing.T) {

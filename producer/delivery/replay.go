@@ -61,18 +61,27 @@ func (d *Delivery) catchUp(ctx context.Context) {
 // settle waits until the publisher has a report of each record that was sent directly
 // before the way was closed. It returns false if ctx ends first.
 func (d *Delivery) settle(ctx context.Context) bool {
+	before := 0
+	stuck := time.NewTimer(d.cfg.DeliveryTimeout)
+	defer stuck.Stop()
 	for {
 		d.mu.Lock()
-		waiting := false
+		waiting := 0
 		for _, s := range d.direct {
-			waiting = waiting || !s.reported
+			if !s.reported {
+				waiting++
+			}
 		}
-		if !waiting {
+		if waiting == 0 {
 			d.direct = nil // those that failed are in the spool
 		}
 		d.mu.Unlock()
-		if !waiting {
+		if waiting == 0 {
 			return true
+		}
+		if waiting != before { // and not with every event that goes to the spool meanwhile
+			before = waiting
+			stuck.Reset(d.cfg.DeliveryTimeout)
 		}
 		select {
 		case <-ctx.Done():
@@ -80,8 +89,9 @@ func (d *Delivery) settle(ctx context.Context) bool {
 		case <-d.wake:
 		case err := <-d.publisher.Fatal():
 			d.reconnect(ctx, err)
-		case <-time.After(d.cfg.DeliveryTimeout):
+		case <-stuck.C:
 			d.reconnectIfStuck(ctx)
+			stuck.Reset(d.cfg.DeliveryTimeout)
 		}
 	}
 }
