@@ -332,7 +332,8 @@ func TestKilledStoreLosesNothing(t *testing.T) {
 		}
 		_ = store.Wait()
 		store, url, _ = startStore(t, servers, name, settings...)
-		c.url.Store(&url)
+		address := url // a pointer of its own, for the visitors
+		c.url.Store(&address)
 	}
 	waitFor(t, "the spool is empty", 60*time.Second, func() bool { return metric(t, url, "bookstore_store_spooling") == 0 })
 	after := c.count()
