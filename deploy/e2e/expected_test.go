@@ -132,7 +132,7 @@ func readings(t tables, list []step, end time.Time) {
 		row := "never closed"
 		if i < j && list[i+1].closes {
 			took := list[i+1].at.Sub(s.at)
-			row = keyOf(list[i+1].at, took.Seconds())
+			row = keyOf(list[i+1].at, float64(took.Milliseconds())/1000)
 			if took >= 10*time.Second {
 				t.put("funnel", "", s.book, day(s.at), "read", s.user)
 			}

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,7 +138,6 @@ func TestMetricsAnswerAnOperatorsQuestions(t *testing.T) {
 			"bookstore_job_rejection_reasons_total|reason|the payload is not a JSON object": 1,
 			"bookstore_job_rejection_reasons_total|reason|event_id is not a UUID":           1,
 			"bookstore_job_rejection_reasons_total|reason|book_id is missing or empty":      1,
-			"bookstore_job_failed_reports_total":                                            0,
 		}))
 	})
 	m, err := scrape(store + "/metrics")
@@ -153,6 +154,8 @@ func TestMetricsAnswerAnOperatorsQuestions(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+
+	checkNames(t, job, store+"/metrics")
 
 	// Cassandra hangs: the sink tries again in silence, and Spark says that all is well.
 	db := openCassandra(t)
@@ -178,6 +181,12 @@ func TestMetricsAnswerAnOperatorsQuestions(t *testing.T) {
 	if !strings.Contains(driver.output(), "stalled: 5 records wait") {
 		t.Errorf("sparkjob submit does not say that it has stalled:\n%s", driver.output())
 	}
+	eventually(t, 30*time.Second, func() error {
+		if !strings.Contains(driver.output(), "cannot be written to Cassandra") {
+			return errors.New("sparkjob submit does not say that Cassandra is away: " + driver.output())
+		}
+		return nil
+	})
 	resume()
 	awaitStored(t, ids)
 	eventually(t, 60*time.Second, func() error {
@@ -251,4 +260,63 @@ func pauseCassandra(t *testing.T) (resume func()) {
 		t.Fatal(err)
 	}
 	return resume
+}
+
+// shown matches the beginning of a line of Prometheus's text format, and used a metric's
+// name in an expression.
+var (
+	shown = regexp.MustCompile(`(?m)^([a-zA-Z_]\w*)[{ ]`)
+	used  = regexp.MustCompile(`\b(?:bookstore|kafka|cassandra|metrics|jvm|process|go)_\w+`)
+)
+
+// checkNames fails the test for each metric in a dashboard or an alert that neither a
+// program nor an engine has.
+func checkNames(t *testing.T, urls ...string) {
+	t.Helper()
+	for _, engine := range []struct{ variable, path string }{
+		{"KAFKA_METRICS_PORT", "/metrics"},
+		{"CASSANDRA_METRICS_PORT", "/metrics"},
+		{"SPARK_UI_PORT", "/metrics/prometheus/"},
+		{"SPARK_UI_PORT", "/metrics/executors/prometheus"},
+		{"SPARK_MASTER_UI_PORT", "/metrics/master/prometheus/"},
+		{"SPARK_WORKER_UI_PORT", "/metrics/prometheus/"},
+	} {
+		urls = append(urls, "http://127.0.0.1:"+os.Getenv(engine.variable)+engine.path)
+	}
+	names := map[string]bool{}
+	for _, url := range urls {
+		response, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		lines := shown.FindAllSubmatch(text, -1)
+		if err != nil || len(lines) == 0 {
+			t.Errorf("%s shows no metrics: %s, %v", url, response.Status, err)
+		}
+		for _, line := range lines {
+			names[string(line[1])] = true
+		}
+	}
+	var files []string
+	for _, pattern := range []string{"../metrics/rules/*.yml", "../metrics/grafana/dashboards/*.json"} {
+		some, err := filepath.Glob(pattern)
+		if err != nil || len(some) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, some, err)
+		}
+		files = append(files, some...)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range used.FindAllString(string(text), -1) {
+			if !names[name] {
+				t.Errorf("%s uses %s, which nothing shows", file, name)
+				names[name] = true // once is enough
+			}
+		}
+	}
 }

@@ -14,7 +14,7 @@ const (
 	maxReplayed = 50_000
 
 	checkEvery = 10 * time.Second // whether the brokers and the topic are there
-	askTimeout = 2 * time.Second
+	askTimeout = 3 * time.Second
 )
 
 // tail follows a topic, all partitions of it, from a time in the recent past.
@@ -28,7 +28,7 @@ type tail struct {
 	ends    func(map[int]int64) // may be nil; gets the partitions' next offsets
 	healthy func(error)         // gets nil, or why nothing can be read
 
-	next map[int32]kafka.Offset // by partition, where to go on with another consumer
+	next map[int32]kafka.Offset // by partition, where to go on
 }
 
 // run follows the topic until ctx ends.
@@ -37,8 +37,8 @@ func (t *tail) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := t.follow(ctx); err != nil && ctx.Err() == nil {
 			t.healthy(err)
+			pause(ctx, retryEvery)
 		}
-		pause(ctx, retryEvery)
 	}
 }
 
@@ -52,7 +52,7 @@ func (t *tail) follow(ctx context.Context) error {
 		"group.id":                 "bookstore-live",
 		"enable.auto.commit":       false,
 		"enable.auto.offset.store": false,
-		"auto.offset.reset":        "earliest",
+		"auto.offset.reset":        "latest", // an offset is gone only with its topic
 		// The page is no reason to keep much in memory.
 		"queued.max.messages.kbytes": 4096,
 		"fetch.message.max.bytes":    256 << 10,
@@ -65,21 +65,19 @@ func (t *tail) follow(ctx context.Context) error {
 	}
 	defer func() { _ = consumer.Close() }() // it has nothing to commit
 
-	partitions, err := t.partitions(consumer)
-	if err != nil {
-		return err
-	}
-	begin, err := t.beginning(consumer, partitions)
-	if err != nil {
-		return err
-	}
-	if err := consumer.Assign(begin); err != nil {
-		return fmt.Errorf("reading topic %s: %w", t.topic, err)
+	partitions, err := t.assign(consumer)
+	for ; err != nil; partitions, err = t.assign(consumer) {
+		if ctx.Err() != nil {
+			return nil
+		}
+		t.healthy(err) // and go on with this consumer, which may be about to connect
+		pause(ctx, retryEvery)
 	}
 	t.healthy(nil)
 
 	check := time.Now().Add(checkEvery)
 	tell := time.Now()
+	lost := false
 	for ctx.Err() == nil {
 		switch event := consumer.Poll(200).(type) {
 		case *kafka.Message:
@@ -89,7 +87,8 @@ func (t *tail) follow(ctx context.Context) error {
 			if event.IsFatal() {
 				return fmt.Errorf("reading topic %s: %w", t.topic, event)
 			}
-			check = time.Now() // it recovers by itself, but perhaps not now
+			lost = lost || event.Code() == kafka.ErrAllBrokersDown
+			check = time.Now()
 		}
 		if now := time.Now(); t.ends != nil && now.After(tell) {
 			tell = now.Add(landEvery)
@@ -100,20 +99,40 @@ func (t *tail) follow(ctx context.Context) error {
 			if errors.Is(err, errNoTopic) {
 				return err
 			}
-			if t.healthy(err); err != nil {
+			if err != nil {
+				t.healthy(err)
+				lost = true
 				check = time.Now().Add(time.Second)
 				continue
 			}
-			check = time.Now().Add(checkEvery)
-			if n != partitions {
-				return nil // the next consumer has all of them
+			if lost || n != partitions {
+				// After an outage librdkafka may take minutes until it reads each
+				// partition again; another consumer goes on at once, and has new
+				// partitions as well.
+				return nil
 			}
+			check = time.Now().Add(checkEvery)
 		}
 	}
 	return nil
 }
 
 var errNoTopic = errors.New("it does not exist; `go run ./sparkjob setup` creates it")
+
+// assign has the consumer read every partition and returns how many there are.
+func (t *tail) assign(consumer *kafka.Consumer) (partitions int, err error) {
+	if partitions, err = t.partitions(consumer); err != nil {
+		return 0, err
+	}
+	begin, err := t.beginning(consumer, partitions)
+	if err != nil {
+		return 0, err
+	}
+	if err := consumer.Assign(begin); err != nil {
+		return 0, fmt.Errorf("reading topic %s: %w", t.topic, err)
+	}
+	return partitions, nil
+}
 
 func (t *tail) partitions(consumer *kafka.Consumer) (int, error) {
 	metadata, err := consumer.GetMetadata(&t.topic, false, int(askTimeout.Milliseconds()))
@@ -130,31 +149,35 @@ func (t *tail) partitions(consumer *kafka.Consumer) (int, error) {
 	return len(topic.Partitions), nil
 }
 
-// beginning is where to begin in each partition.
+// beginning is where to begin in each partition: where the last consumer ended, else at
+// the first record that is recent enough.
 func (t *tail) beginning(consumer *kafka.Consumer, partitions int) ([]kafka.TopicPartition, error) {
-	var begin []kafka.TopicPartition
-	since := kafka.Offset(time.Now().Add(-t.back).UnixMilli())
-	for p := range int32(partitions) {
-		begin = append(begin, kafka.TopicPartition{Topic: &t.topic, Partition: p, Offset: since})
-	}
 	timeout := int(askTimeout.Milliseconds())
-	begin, err := consumer.OffsetsForTimes(begin, timeout)
+	since := kafka.Offset(time.Now().Add(-t.back).UnixMilli())
+	var times []kafka.TopicPartition
+	lows, highs := make([]int64, partitions), make([]int64, partitions)
+	for p := range partitions {
+		var err error
+		// Before the times, so that no record that comes meanwhile is passed over.
+		if lows[p], highs[p], err = consumer.QueryWatermarkOffsets(t.topic, int32(p), timeout); err != nil {
+			return nil, fmt.Errorf("looking up the ends of topic %s: %w", t.topic, err)
+		}
+		times = append(times, kafka.TopicPartition{Topic: &t.topic, Partition: int32(p), Offset: since})
+	}
+	begin, err := consumer.OffsetsForTimes(times, timeout)
 	if err != nil {
 		return nil, fmt.Errorf("looking up times in topic %s: %w", t.topic, err)
 	}
-	for i, p := range begin {
-		low, high, err := consumer.QueryWatermarkOffsets(t.topic, p.Partition, timeout)
-		if err != nil {
-			return nil, fmt.Errorf("looking up the end of topic %s: %w", t.topic, err)
+	for i, found := range begin {
+		p := found.Partition
+		if _, known := t.next[p]; !known {
+			offset := int64(found.Offset)
+			if offset < 0 { // there is no record that late
+				offset = highs[p]
+			}
+			t.next[p] = kafka.Offset(max(offset, highs[p]-t.most, lows[p]))
 		}
-		offset := int64(p.Offset)
-		if offset < 0 { // there is no later record
-			offset = high
-		}
-		begin[i].Offset = kafka.Offset(max(offset, high-t.most, low))
-		if next, ok := t.next[p.Partition]; ok {
-			begin[i].Offset = next
-		}
+		begin[i].Offset = t.next[p]
 	}
 	return begin, nil
 }

@@ -3,12 +3,14 @@ package driver
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestServeMetrics(t *testing.T) {
@@ -36,8 +38,9 @@ func TestServeMetrics(t *testing.T) {
 		}
 	}
 	stop()
-	if _, err := http.Get("http://" + w.config.MetricsAddr + "/metrics"); err == nil {
-		t.Error("it answers after its end")
+	if conn, err := net.Dial("tcp", w.config.MetricsAddr); err == nil {
+		conn.Close()
+		t.Error("it listens after its end")
 	}
 	out.Reset()
 	w.config.MetricsAddr = ""
@@ -68,5 +71,31 @@ func TestFactsAreToldOnce(t *testing.T) {
 	}
 	if len(records) != 2 || records[0]["level"] != "WARN" || records[0]["msg"] != "query stalled" || records[0]["query"] != "events" || records[1]["level"] != "INFO" {
 		t.Errorf("records: %v", records)
+	}
+}
+
+func TestReportsThatFailAreToldOnceAndNotAtOnce(t *testing.T) {
+	var out bytes.Buffer
+	begin := time.Now()
+	r := &reporter{watcher: &watcher{out: &out, tracker: runningTracker()}, well: begin}
+	at := func(seconds int, err error) { r.noteOutcome(err, begin.Add(time.Duration(seconds)*time.Second)) }
+	away := errors.New("no node answers\nat all")
+	at(2, away)
+	at(4, nil)
+	at(6, away)
+	at(12, away)
+	if out.Len() > 0 {
+		t.Errorf("after a few seconds it says %q", out.String())
+	}
+	at(14, away)
+	at(60, away)
+	at(62, nil)
+	at(64, nil)
+	want := "The state of the queries cannot be written to Cassandra: no node answers\nThe state of the queries is written to Cassandra again\n"
+	if out.String() != want {
+		t.Errorf("it says %q, want %q", out.String(), want)
+	}
+	if n := r.tracker.failedReports.Load(); n != 5 {
+		t.Errorf("%d reports count as failed, want 5", n)
 	}
 }

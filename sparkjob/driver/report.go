@@ -16,6 +16,9 @@ const (
 	reportInterval = 2 * time.Second
 	// reportTimeout bounds a connection attempt and a write of a report.
 	reportTimeout = 4 * time.Second
+	// reportPatience is how long reports may fail until that is told: a short pause of
+	// Cassandra is none of anybody's business.
+	reportPatience = 10 * time.Second
 )
 
 // reporter writes what the driver knows of the queries to the table streaming_queries,
@@ -24,8 +27,9 @@ const (
 type reporter struct {
 	*watcher
 	session *gocql.Session // nil while there is none
-	failing bool
-	counted map[int]int64 // by partition, up to which offset rejections were counted
+	well    time.Time      // of the latest report that was written
+	failing bool           // and that was told
+	counted map[int]int64  // by partition, up to which offset rejections were counted
 }
 
 // report writes at each change of a state and every reportInterval until ctx ends.
@@ -43,7 +47,7 @@ func (r *reporter) report(ctx context.Context) {
 			// How it ended must be there as well, if it takes no time.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
 			defer cancel()
-			r.noteOutcome(r.write(last))
+			r.noteOutcome(r.write(last), time.Now())
 			return
 		case <-r.tracker.changed:
 		case <-tick.C:
@@ -53,22 +57,25 @@ func (r *reporter) report(ctx context.Context) {
 			err = r.countRejections(ctx)
 		}
 		if ctx.Err() == nil {
-			r.noteOutcome(err)
+			r.noteOutcome(err, time.Now())
 		}
 	}
 }
 
-// noteOutcome says when the reports begin to fail and when they are well again.
-func (r *reporter) noteOutcome(err error) {
+// noteOutcome says when reports have failed for some time, and when they are well again.
+func (r *reporter) noteOutcome(err error, now time.Time) {
 	switch {
-	case err != nil && !r.failing:
+	case err == nil && r.failing:
+		r.failing = false
+		r.info("The state of the queries is written to Cassandra again", "the state of the queries is written again")
+	case err != nil && !r.failing && now.Sub(r.well) >= reportPatience:
+		r.failing = true
 		r.warn("The state of the queries cannot be written to Cassandra: "+firstLine(err.Error()),
 			"writing the state of the queries", "error", firstLine(err.Error()))
-	case err == nil && r.failing:
-		r.info("The state of the queries is written to Cassandra again", "the state of the queries is written again")
 	}
-	r.failing = err != nil
-	if err != nil {
+	if err == nil {
+		r.well = now
+	} else {
 		r.tracker.failedReports.Add(1)
 	}
 }

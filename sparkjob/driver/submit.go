@@ -52,7 +52,7 @@ func (w *watcher) observe(ctx context.Context) (stop func() error) {
 	var observers errgroup.Group
 	observers.Go(func() error { return w.watchTopic(ctx) })
 	observers.Go(func() error {
-		(&reporter{watcher: w}).report(ctx)
+		(&reporter{watcher: w, well: time.Now()}).report(ctx)
 		return nil
 	})
 	return func() error {

@@ -126,6 +126,9 @@ func createViews(ctx context.Context, session *stream.Session, c Config, maxOffs
 	if err != nil {
 		return fmt.Errorf("reading topic %s: %w", c.Topic, err)
 	}
+	// A task for each core instead of one for each partition of the topic: a small
+	// micro-batch costs hardly more than its tasks, and the queries share the cores.
+	records = records.Coalesce(ctx, c.ShufflePartitions)
 	if err := session.CreateTempView(ctx, records, sourceView); err != nil {
 		return fmt.Errorf("creating view %s: %w", sourceView, err)
 	}

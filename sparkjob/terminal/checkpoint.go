@@ -36,12 +36,27 @@ func Checkpoints(list []Checkpoint) string {
 			bytes, err := c.StateBytes()
 			row[5] = "unreadable"
 			if err == nil {
-				row[5] = fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+				row[5] = size(bytes)
 			}
 		}
 		t.AppendRow(row)
 	}
 	return t.Render()
+}
+
+// size shows a number of bytes.
+func size(bytes int64) string {
+	if bytes < 1_000_000 {
+		return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+}
+
+func several(n int64, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 func sum(offsets checkpoint.Offsets) int64 {
@@ -106,10 +121,10 @@ func Rewind(query string, r checkpoint.Rewind) string {
 		line(&b, "  goes to", fmt.Sprintf("the end of micro-batch %d, planned %s; %d is the next", r.Keep, formatTime(r.Checkpoint.Batch(r.Keep).PlannedAt), r.Keep+1))
 	}
 	if last >= 0 {
-		line(&b, "  forgets", fmt.Sprintf("%d micro-batches, up to %d", r.Dropped, last))
+		line(&b, "  forgets", fmt.Sprintf("%s, up to %d", several(int64(r.Dropped), "micro-batch", "micro-batches"), last))
 	}
 	if r.ReadAgain >= 0 {
-		line(&b, "  reads", fmt.Sprintf("%d records again; their rows are written over with the same", r.ReadAgain))
+		line(&b, "  reads", several(r.ReadAgain, "record", "records")+" again; rows are written over with the same")
 	}
 	line(&b, "  keeps", r.Backup)
 	return b.String()

@@ -40,7 +40,7 @@ func RejectedReasons(r cassandra.Rejections) string {
 	for _, reason := range reasons {
 		t.AppendRow(table.Row{r.Reasons[reason], text.WrapSoft(reason, columns-9-2*2)})
 	}
-	return t.Render() + fmt.Sprintf("\n%d records were rejected; one with several reasons counts under each", r.Records)
+	return t.Render() + fmt.Sprintf("\nrecords rejected: %d; one with several reasons counts under each", r.Records)
 }
 
 // RejectedRecord shows all of one row of rejected_events, times in UTC, and of its record,

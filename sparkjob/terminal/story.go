@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"example.com/bookstore/sparkjob/trace"
@@ -114,7 +113,7 @@ func line(b *strings.Builder, label, fact string) {
 	if label != "" {
 		width -= indent
 	}
-	for i, text := range strings.Split(ansi.Wrap(fact, width, ""), "\n") {
+	for i, text := range strings.Split(WrapTo(fact, width), "\n") {
 		switch {
 		case label != "" && i == 0:
 			fmt.Fprintf(b, "%-*s%s\n", indent, label, text)

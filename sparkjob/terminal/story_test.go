@@ -75,7 +75,7 @@ func TestRejectedDetails(t *testing.T) {
 	has(t, list, "11:123456789", "2026-01-31 12:00:00.000")
 	reasons := RejectedReasons(cassandra.Rejections{Records: 5, Reasons: map[string]int64{row.Reason: 2, "often": 4}})
 	fits(t, reasons)
-	has(t, reasons, "4 often 2 event_time", "5 records were rejected")
+	has(t, reasons, "4 often 2 event_time", "records rejected: 5")
 	whole := RejectedRecord(row, at.Add(time.Second), &records.Record{Key: []byte("k\x07"), Headers: map[string]string{"schema_version": "1"}})
 	fits(t, whole)
 	has(t, whole, "record 11:123456789 of topic t", "1.00 s later", `key k\a`, "header schema_version = 1", "payload 212 bytes", `{ "note":`)
@@ -118,7 +118,21 @@ func TestCheckpoints(t *testing.T) {
 	has(t, text, "123455 2026-01-31 12:00:00.000 yes unknown 0:123456789", "11:123456789", "123456 2026-01-31 12:00:00.000 no 0")
 	text = Rewind("reads", checkpoint.Rewind{Checkpoint: c, Keep: 123_455, Next: offsets, Dropped: 1, ReadAgain: 7, Backup: c.Folder})
 	fits(t, text)
-	has(t, text, "goes to the end of micro-batch 123455, planned 2026-01-31 12:00:00.000; 123456 is the next", "forgets 1 micro-batches, up to 123456", "reads 7 records again", "keeps /folder/")
+	has(t, text, "goes to the end of micro-batch 123455, planned 2026-01-31 12:00:00.000; 123456 is the next", "forgets 1 micro-batch, up to 123456", "reads 7 records again", "keeps /folder/")
 	fits(t, Rewind("reads", checkpoint.Rewind{Checkpoint: c, Keep: 1, Next: offsets, Moved: true}))
 	has(t, Rewind("reads", checkpoint.Rewind{Checkpoint: c, Keep: -1, ReadAgain: -1}), "goes to the beginning")
+}
+
+func TestWrap(t *testing.T) {
+	id := schema.NewEventID()
+	for _, test := range []struct{ text, want string }{
+		{"short", "short"}, {"", ""}, {"a b\nc", "a b\nc"},
+		{"the event " + id + " is nowhere", "the event\n" + id + " is\nnowhere"},
+		{"  indented", "  indented"},
+		{strings.Repeat("x", 90), strings.Repeat("x", 40) + "\n" + strings.Repeat("x", 40) + "\n" + strings.Repeat("x", 10)},
+	} {
+		if got := WrapTo(test.text, 40); got != test.want {
+			t.Errorf("WrapTo(%q) = %q, want %q", test.text, got, test.want)
+		}
+	}
 }

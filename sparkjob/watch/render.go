@@ -10,6 +10,8 @@ import (
 
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
+
+	"example.com/bookstore/sparkjob/terminal"
 )
 
 // Styles, of the sixteen colours that every terminal has. Without colours nothing is
@@ -188,7 +190,7 @@ func pad(text string, width int, right bool) string {
 func (s screen) problems(width int) []string {
 	var lines []string
 	for _, problem := range s.snapshot.Problems() {
-		for i, line := range strings.Split(ansi.Wrap("! "+problem, width-2, ""), "\n") {
+		for i, line := range strings.Split(terminal.WrapTo("! "+problem, max(width-2, 1)), "\n") {
 			if i > 0 {
 				line = "  " + line
 			}
@@ -219,7 +221,9 @@ func (s screen) details(width int) []string {
 		about = append(about, fmt.Sprintf("restarts %d", q.Restarts))
 	}
 	lines = append(lines, facts("batch", about)...)
-	lines = append(lines, facts("phases", phases(q))...)
+	if parts := phases(q); len(parts) > 0 {
+		lines = append(lines, facts("phases", parts)...)
+	}
 	waiting := []string{"unknown"}
 	if q.Lag != nil {
 		waiting = nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -116,25 +117,39 @@ func (m model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = message.Width, message.Height
 	case tea.KeyMsg:
-		count := max(len(m.screen.snapshot.Queries), 1)
-		switch message.String() {
-		case "q", "ctrl+c":
-			return m, tea.Quit
-		case "?", "h":
-			m.screen.help = !m.screen.help
-		case "esc":
-			m.screen.help = false
-		case "tab", "down", "j":
-			m.screen.query = (m.screen.query + 1) % count
-		case "shift+tab", "up", "k":
-			m.screen.query = (m.screen.query + count - 1) % count
-		case "home":
-			m.screen.query = 0
-		case "end":
-			m.screen.query = count - 1
+		keys := []string{message.String()}
+		if message.Type == tea.KeyRunes { // what was typed fast comes as one
+			keys = strings.Split(string(message.Runes), "")
+		}
+		for _, key := range keys {
+			if m.screen.press(key) {
+				return m, tea.Quit
+			}
 		}
 	}
 	return m, nil
+}
+
+// press takes a key, by Bubble Tea's name of it, and reports whether the person quits.
+func (s *screen) press(key string) (quit bool) {
+	count := max(len(s.snapshot.Queries), 1)
+	switch key {
+	case "q", "ctrl+c":
+		return true
+	case "?", "h":
+		s.help = !s.help
+	case "esc":
+		s.help = false
+	case "tab", "down", "j":
+		s.query = (s.query + 1) % count
+	case "shift+tab", "up", "k":
+		s.query = (s.query + count - 1) % count
+	case "home":
+		s.query = 0
+	case "end":
+		s.query = count - 1
+	}
+	return false
 }
 
 // View is called by Bubble Tea.

@@ -230,7 +230,10 @@ func TestKeys(t *testing.T) {
 	if view := press("?"); !strings.Contains(view, ">bookstore_activity") {
 		t.Errorf("? again shows\n%s", view)
 	}
-	if _, command := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q")}); command == nil || command() != tea.Quit() {
+	if view := press("??"); !strings.Contains(view, ">bookstore_activity") {
+		t.Errorf("two keys at once show\n%s", view)
+	}
+	if _, command := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("?q")}); command == nil || command() != tea.Quit() {
 		t.Error("q does not quit")
 	}
 }
