@@ -244,6 +244,9 @@ func TestHostileBytes(t *testing.T) {
 				}
 			}()
 			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err == nil {
+				defer answer.Body.Close()
+			}
 			if test.status == 0 {
 				if err == nil {
 					t.Errorf("answered with %s, want the connection closed", answer.Status)
