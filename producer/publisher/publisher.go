@@ -1,7 +1,7 @@
-// Package publisher writes events to Kafka. It stands between the store's HTTP
-// endpoints and the topic, and keeps the promise on which the rest of the path
-// relies: an event that the store has acknowledged is on the brokers' disks,
-// once, in the order in which its visitor's events came.
+// Package publisher writes events to Kafka. It stands between the store's delivery
+// and the topic, and keeps the promise on which the rest of the path relies: an
+// event that it reports as acknowledged is on the brokers' disks, once, in the
+// order in which its visitor's events came.
 package publisher
 
 import (
