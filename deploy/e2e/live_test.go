@@ -45,23 +45,25 @@ func TestLive(t *testing.T) {
 	traffic(t, url, books[:20])
 	produce(t, p.topic, []record{{value: []byte("purchase;dracula")}, {value: []byte(`{"event_type": "page_view", "book_id": "dracula"}`)}})
 
-	watcher := browser(t)
-	visitor, cancel := chromedp.NewContext(watcher)
+	watcher := tab{t, browser(t)}
+	second, cancel := chromedp.NewContext(watcher.ctx)
 	t.Cleanup(cancel)
-	if err := chromedp.Do(watcher, chromedp.Navigate(url+"/live"), chromedp.WaitVisible(chromedp.CSS(`[data-connection="open"]`))); err != nil {
+	visitor := tab{t, second}
+	if err := chromedp.Do(watcher.ctx, chromedp.Navigate(url+"/live"), chromedp.WaitVisible(chromedp.CSS(`[data-connection="open"]`))); err != nil {
 		t.Fatal(err)
 	}
 
 	// The first micro-batches of a query are slow, and a test machine may be busy, so
 	// that one purchase of several must show in time.
+	patience := time.Now().Add(75 * time.Second)
 	var bought catalogue.Book
 	var took []time.Duration
 	for _, bought = range books[20:] { // which nobody else buys
-		took = append(took, showsAfter(t, watcher, visitor, url, bought.ID))
+		took = append(took, showsAfter(watcher, visitor, url, bought.ID))
 		if took[len(took)-1] <= visible {
 			break
 		}
-		if len(took) == 9 {
+		if time.Now().After(patience) {
 			t.Errorf("a purchase shows on the live page after %v, want one within %v", took, visible)
 			break
 		}
@@ -70,10 +72,10 @@ func TestLive(t *testing.T) {
 
 	// The visitor's own page has it from the table.
 	eventually(t, 30*time.Second, func() error {
-		if err := chromedp.Do(visitor, chromedp.Navigate(url+"/me")); err != nil {
+		if err := chromedp.Do(visitor.ctx, chromedp.Navigate(url+"/me")); err != nil {
 			t.Fatal(err)
 		}
-		text := words(t, visitor, "main")
+		text := visitor.words("main")
 		if !strings.Contains(text, "You bought "+bought.Title) || strings.Contains(text, "on its way") {
 			return errors.New("the visitor's own page: " + text)
 		}
@@ -93,22 +95,22 @@ func TestLive(t *testing.T) {
 		t.Logf("from Kafka to Cassandra: half of the events within %.2f s, 95 of 100 within %.2f s, of %d", s.Latency.P50, s.Latency.P95, s.Latency.Samples)
 		return nil
 	})
-	shoot(t, watcher, "live", "", true)
-	shoot(t, visitor, "me", "", false)
+	watcher.shoot("live", "", true)
+	visitor.shoot("me", "", false)
 
 	// A driver that is killed cannot say that it ends.
 	killed := time.Now()
 	driver.end(t, syscall.SIGKILL)
-	awaitProblem(t, watcher, live.JobGone, 20*time.Second)
+	watcher.awaitProblem(live.JobGone, 20*time.Second)
 	t.Logf("after the driver was killed the page said so within %v", time.Since(killed).Round(time.Millisecond))
-	shoot(t, watcher, "live", "-gone", false)
+	watcher.shoot("live", "-gone", false)
 
 	driver = p.submit(t)
-	awaitProblem(t, watcher, "", 20*time.Second)
+	watcher.awaitProblem("", 20*time.Second)
 	if code := driver.end(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("sparkjob submit ended with %d", code)
 	}
-	awaitProblem(t, watcher, live.JobStopped, 10*time.Second)
+	watcher.awaitProblem(live.JobStopped, 10*time.Second)
 
 	// A query that has stalled, by its driver's word.
 	session := openCassandra(t)
@@ -118,7 +120,7 @@ func TestLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitProblem(t, watcher, live.JobStalled, 8*time.Second)
+	watcher.awaitProblem(live.JobStalled, 8*time.Second)
 }
 
 // traffic lets visitors come until the test ends.
@@ -129,7 +131,7 @@ func traffic(t *testing.T, url string, books []catalogue.Book) {
 		ids = append(ids, b.ID)
 	}
 	plan, err := visitors.NewPlan(visitors.PlanConfig{
-		Books: ids, Seed: 1, Rate: 2, Reading: 2 * time.Second, Buying: 0.3, LatePhones: visitors.None, BadClients: visitors.None,
+		Books: ids, Seed: 1, Rate: 1, Reading: 2 * time.Second, Buying: 0.3, LatePhones: visitors.None, BadClients: visitors.None,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -149,20 +151,27 @@ func traffic(t *testing.T, url string, books []catalogue.Book) {
 	})
 }
 
+// tab is a tab of a browser.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
 // showsAfter buys a book in one tab and returns how long after the click the purchase
 // shows in another; ten seconds if it does not.
-func showsAfter(t *testing.T, watcher, visitor context.Context, url, book string) time.Duration {
+func showsAfter(watcher, visitor tab, url, book string) time.Duration {
+	t := visitor.t
 	t.Helper()
-	if err := chromedp.Do(visitor, chromedp.Navigate(url+"/books/"+book)); err != nil {
+	if err := chromedp.Do(visitor.ctx, chromedp.Navigate(url+"/books/"+book)); err != nil {
 		t.Fatal(err)
 	}
 	shown := fmt.Sprintf(`document.querySelector('.feed [data-event-type=%q][data-book-id=%q]') !== null`, schema.Purchase, book)
 	clicked := time.Now()
-	if err := chromedp.Do(visitor, chromedp.Click(chromedp.CSS(`.volume [data-action="buy"]`))); err != nil {
+	if err := chromedp.Do(visitor.ctx, chromedp.Click(chromedp.CSS(`.volume [data-action="buy"]`))); err != nil {
 		t.Fatal(err)
 	}
 	for time.Since(clicked) < 10*time.Second {
-		ok, err := chromedp.Run(watcher, chromedp.Evaluate[bool](shown))
+		ok, err := chromedp.Run(watcher.ctx, chromedp.Evaluate[bool](shown))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,36 +183,36 @@ func showsAfter(t *testing.T, watcher, visitor context.Context, url, book string
 	return time.Since(clicked).Round(time.Millisecond)
 }
 
-// awaitProblem waits until the page in a tab shows a problem as the first, or none if
+// awaitProblem waits until the live page shows a problem as the first, or none if
 // its kind is "".
-func awaitProblem(t *testing.T, tab context.Context, kind string, timeout time.Duration) {
-	t.Helper()
-	eventually(t, timeout, func() error {
-		first, err := chromedp.Run(tab, chromedp.Evaluate[string](`document.querySelector('[role="alert"] [data-problem]')?.dataset.problem ?? ""`))
+func (b tab) awaitProblem(kind string, timeout time.Duration) {
+	b.t.Helper()
+	eventually(b.t, timeout, func() error {
+		first, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector('[role="alert"] [data-problem]')?.dataset.problem ?? ""`))
 		if err != nil {
-			t.Fatal(err)
+			b.t.Fatal(err)
 		}
 		if first != kind {
-			return fmt.Errorf("the page shows the problem %q, want %q: %s", first, kind, words(t, tab, "[data-part=problems]"))
+			return fmt.Errorf("the page shows the problem %q, want %q: %s", first, kind, b.words("[data-part=problems]"))
 		}
 		return nil
 	})
 }
 
 // words is what an element says.
-func words(t *testing.T, tab context.Context, selector string) string {
-	t.Helper()
-	text, err := chromedp.Run(tab, chromedp.TextContent(chromedp.CSS(selector)))
+func (b tab) words(selector string) string {
+	b.t.Helper()
+	text, err := chromedp.Run(b.ctx, chromedp.TextContent(chromedp.CSS(selector)))
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// shoot keeps what a tab shows on a desk and on a phone, if the environment names a
+// shoot keeps what the tab shows on a desk and on a phone, if the environment names a
 // folder for it; the whole page as well, if asked.
-func shoot(t *testing.T, tab context.Context, name, state string, whole bool) {
-	t.Helper()
+func (b tab) shoot(name, state string, whole bool) {
+	b.t.Helper()
 	folder := os.Getenv("SCREENSHOTS_DIR")
 	if folder == "" {
 		return
@@ -215,10 +224,10 @@ func shoot(t *testing.T, tab context.Context, name, state string, whole bool) {
 	}{
 		{"desktop", 1280, 900, "light"}, {"desktop", 1280, 900, "dark"}, {"phone", 390, 844, "light"}, {"phone", 390, 844, "dark"},
 	} {
-		call(t, tab, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
 			Width: look.width, Height: look.height, DeviceScaleFactor: 1, Mobile: look.device == "phone",
 		})
-		call(t, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.scheme}}})
+		call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.scheme}}})
 		for _, beyond := range []bool{false, true} {
 			suffix := state
 			if beyond {
@@ -227,21 +236,21 @@ func shoot(t *testing.T, tab context.Context, name, state string, whole bool) {
 			if beyond && !whole {
 				continue
 			}
-			picture := call(t, tab, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &beyond})
+			picture := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &beyond})
 			file := filepath.Join(folder, name+suffix+"-"+look.device+"-"+look.scheme+".png")
 			if err := os.WriteFile(file, picture.Data, 0o644); err != nil {
-				t.Fatal(err)
+				b.t.Fatal(err)
 			}
 		}
 	}
 }
 
 // call runs a command of the browser's protocol in a tab.
-func call[P, R any](t *testing.T, tab context.Context, command cdp.Command[P, R], params P) R {
-	t.Helper()
-	result, err := chromedp.Call(tab, command, params)
+func call[P, R any](b tab, command cdp.Command[P, R], params P) R {
+	b.t.Helper()
+	result, err := chromedp.Call(b.ctx, command, params)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	return result
 }

@@ -63,7 +63,7 @@ func rejectedEvents(rows []cassandra.RejectedEvent, width int) string {
 func Status(states []driver.QueryState) string {
 	t := NewTable("QUERY", "STATE", "BATCH", "RECORDS", "TIME", "SPARK SAYS")
 	for _, state := range states {
-		row := table.Row{state.Name, "stopped", "", "", "", text.Snip(state.Message, 27, "…")}
+		row := table.Row{state.Name, "stopped", "", "", "", text.Snip(state.Message, 23, "…")}
 		if state.Running {
 			row[1] = "running"
 		}

@@ -24,7 +24,7 @@ func TestWidth(t *testing.T) {
 		Reason: strings.Repeat("event_time is not an RFC 3339 time such as 2026-01-31T12:00:00.000Z; ", 3),
 	}
 	state := driver.QueryState{
-		Name: "rejected_events", Running: true, Message: "Waiting for data to arrive",
+		Name: "activity_by_minute", Running: true, Message: "Getting offsets from KafkaV2[Subscribe[bookstore_events]]",
 		Last: &stream.Progress{BatchID: 123_456, BatchDuration: 12345 * time.Millisecond, Sources: []stream.SourceProgress{{NumInputRows: 50_000}}},
 	}
 	for name, show := range map[string]func(width int) string{

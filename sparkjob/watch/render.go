@@ -113,7 +113,11 @@ func (s screen) render(width, height int) string {
 		lines = append(lines, fitBelow(s.rejected(width), &room)...)
 	}
 	lines = append(lines, slices.Repeat([]string{""}, room)...)
-	lines = append(lines, faint.Render("↑ ↓ tab  choose a query    ?  help    q  quit"))
+	keys := "↑ ↓ tab  choose a query    ?  help    q  quit"
+	if ansi.StringWidth(keys) > width {
+		keys = "?  help    q  quit"
+	}
+	lines = append(lines, faint.Render(keys))
 	for i, line := range lines {
 		lines[i] = ansi.Truncate(line, width, "…")
 	}

@@ -68,8 +68,8 @@ func TestScreenFits(t *testing.T) {
 	for _, problem := range []error{nil, errors.New(strings.Repeat("asking Spark at spark-connect.example.internal:15002 went wrong; ", 4))} {
 		k.sparkErr = problem
 		s := screen{snapshot: k.snapshot("bookstore", names, now), query: 4, every: 2 * time.Second}
-		for width := 1; width < 200; width += 3 {
-			for height := 1; height < 50; height += 2 {
+		for width := 1; width < 160; width += 8 {
+			for height := 1; height < 40; height += 3 {
 				for _, s.help = range []bool{false, true} {
 					drawn := strings.Split(s.render(width, height), "\n")
 					if len(drawn) > height {
