@@ -7,9 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/docker/go-units"
 
 	"example.com/bookstore/producer/web"
 	"example.com/bookstore/schema"
@@ -35,7 +38,8 @@ Examples:
   curl -i -d '{"event_type":"purchase","book_id":"middlemarch"}' -H 'Content-Type: application/json' http://127.0.0.1:5001/events
 
 SIGTERM or an interrupt ends the store once every request is answered and every event
-is with the brokers; a second one ends it at once.`
+is with the brokers, or after --drain-timeout in the spool, from where the next start
+sends it; a second one ends it at once.`
 
 // secret is a setting that never shows.
 type secret string
@@ -52,8 +56,12 @@ type Config struct {
 	Addr                  string        `name:"addr" env:"STORE_ADDR" default:"127.0.0.1:5001" placeholder:"HOST:PORT" help:"Address to listen on."`
 	KafkaBootstrapServers string        `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" placeholder:"HOST:PORT,..." help:"Kafka brokers to ask first."`
 	KafkaTopic            string        `env:"KAFKA_TOPIC" default:"bookstore_events" help:"Topic of the events. It must exist."`
-	DeliveryTimeout       time.Duration `env:"STORE_DELIVERY_TIMEOUT" default:"10s" help:"Longest wait for the brokers to acknowledge an event."`
-	QueueLimit            int           `env:"STORE_QUEUE_LIMIT" default:"100000" help:"Most events that wait for the brokers; beyond it the store answers 503."`
+	DeliveryTimeout       time.Duration `env:"STORE_DELIVERY_TIMEOUT" default:"10s" help:"How long brokers that answer may acknowledge no event before the store connects to them anew."`
+	QueueLimit            int           `env:"STORE_QUEUE_LIMIT" default:"100000" help:"Most events that wait for the brokers; beyond it events go to the spool."`
+	SpoolAfter            time.Duration `env:"STORE_SPOOL_AFTER" default:"150ms" help:"How long the brokers have to acknowledge an event. Then events go to the spool on this machine's disk, in order, until the brokers are back."`
+	SpoolDir              string        `env:"STORE_SPOOL_DIR" default:"${spool_dir}" placeholder:"DIR" help:"Folder of the spool, with one in it for each topic. Each store needs one of its own. By default ${spool_dir}, which follows STACK_DIR."`
+	SpoolLimit            byteSize      `env:"STORE_SPOOL_LIMIT" default:"1GiB" placeholder:"SIZE" help:"Most that the spool holds, such as 512MiB; beyond it the store answers 503. 0 for no spool."`
+	RateLimit             int           `env:"STORE_RATE_LIMIT" default:"200" help:"Requests with events that one visitor may send in a second, and twice as many at once; beyond it the store answers 429. 0 for no limit."`
 	DrainDelay            time.Duration `env:"STORE_DRAIN_DELAY" default:"0s" help:"Time between /readyz turning 503 and the end of listening, for a load balancer to notice."`
 	DrainTimeout          time.Duration `env:"STORE_DRAIN_TIMEOUT" default:"15s" help:"Longest time for the last requests and events, once told to stop."`
 	Live                  bool          `env:"STORE_LIVE" default:"true" negatable:"" help:"Show at /live what is happening, and at /me each visitor's own visits."`
@@ -70,6 +78,18 @@ type Config struct {
 	PrintConfig           bool          `help:"Print the settings as JSON and exit."`
 	Ready                 bool          `help:"Ask the store that listens on --addr whether it can take events, and exit with 1 if not."`
 }
+
+// byteSize is a number of bytes, written as such or like 512MiB.
+type byteSize int64
+
+// UnmarshalText makes a byteSize a setting.
+func (s *byteSize) UnmarshalText(text []byte) error {
+	n, err := units.RAMInBytes(string(text))
+	*s = byteSize(n)
+	return err
+}
+
+func (s byteSize) String() string { return units.BytesSize(float64(s)) }
 
 // Validate reports every setting with which the store could not work.
 func (c *Config) Validate() error {
@@ -91,8 +111,20 @@ func (c *Config) Validate() error {
 	if c.DeliveryTimeout < 100*time.Millisecond || c.DeliveryTimeout > web.MaxDeliveryTimeout {
 		errs = append(errs, fmt.Errorf("--delivery-timeout: %v is not between 100ms and %v", c.DeliveryTimeout, web.MaxDeliveryTimeout))
 	}
+	if c.SpoolAfter < 10*time.Millisecond || c.SpoolAfter > web.MaxDeliveryTimeout {
+		errs = append(errs, fmt.Errorf("--spool-after: %v is not between 10ms and %v", c.SpoolAfter, web.MaxDeliveryTimeout))
+	}
+	if c.SpoolDir == "" {
+		errs = append(errs, errors.New("--spool-dir: is empty"))
+	}
+	if c.SpoolLimit != 0 && c.SpoolLimit < minSpoolLimit {
+		errs = append(errs, fmt.Errorf("--spool-limit: %v is neither 0 nor at least %v", c.SpoolLimit, minSpoolLimit))
+	}
 	if c.QueueLimit < 1 || c.QueueLimit > 10_000_000 {
 		errs = append(errs, fmt.Errorf("--queue-limit: %d is not between 1 and 10000000", c.QueueLimit))
+	}
+	if c.RateLimit < 0 {
+		errs = append(errs, fmt.Errorf("--rate-limit: %d is negative", c.RateLimit))
 	}
 	if c.DrainDelay < 0 {
 		errs = append(errs, fmt.Errorf("--drain-delay: %v is negative", c.DrainDelay))
@@ -105,6 +137,12 @@ func (c *Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// minSpoolLimit is room for the largest requests.
+const minSpoolLimit byteSize = 16 << 20
+
+// spoolDir is the folder of the spool for the topic.
+func (c *Config) spoolDir() string { return filepath.Join(c.SpoolDir, c.KafkaTopic) }
 
 // activityTopic is the topic of the live counts.
 func (c *Config) activityTopic() string {
@@ -122,6 +160,10 @@ func (c *Config) String() string {
 		"kafka_topic":             c.KafkaTopic,
 		"delivery_timeout":        c.DeliveryTimeout.String(),
 		"queue_limit":             c.QueueLimit,
+		"spool_after":             c.SpoolAfter.String(),
+		"spool_dir":               c.SpoolDir,
+		"spool_limit":             c.SpoolLimit.String(),
+		"rate_limit":              c.RateLimit,
 		"drain_delay":             c.DrainDelay.String(),
 		"drain_timeout":           c.DrainTimeout.String(),
 		"live":                    c.Live,
@@ -154,7 +196,12 @@ func (c *Config) logger(out io.Writer) *slog.Logger {
 // parse reads the command line and the environment. --help ends the program.
 func parse(args []string) (*Config, error) {
 	cfg := new(Config)
-	parser, err := kong.New(cfg, kong.Name("producer"), kong.Description(description))
+	stack := os.Getenv("STACK_DIR")
+	if stack == "" {
+		stack = ".stack"
+	}
+	parser, err := kong.New(cfg, kong.Name("producer"), kong.Description(description),
+		kong.Vars{"spool_dir": filepath.Join(stack, "data", "spool")})
 	if err != nil {
 		return nil, err
 	}

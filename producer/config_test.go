@@ -13,6 +13,7 @@ import (
 func clearEnv(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{
+		"STACK_DIR", "STORE_RATE_LIMIT", "STORE_SPOOL_AFTER", "STORE_SPOOL_DIR", "STORE_SPOOL_LIMIT",
 		"STORE_ADDR", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "STORE_DELIVERY_TIMEOUT", "STORE_QUEUE_LIMIT",
 		"STORE_DRAIN_DELAY", "STORE_DRAIN_TIMEOUT", "STORE_LOG_LEVEL", "STORE_LOG_REQUESTS",
 		"STORE_LOG_FORMAT", "STORE_METRICS_ADDR", "STORE_LIVE", "KAFKA_ACTIVITY_TOPIC", "SPARK_JOB_NAME", "CASSANDRA_HOSTS", "CASSANDRA_PORT", "CASSANDRA_DATACENTER", "CASSANDRA_STORE_PASSWORD",
@@ -33,6 +34,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Addr: "127.0.0.1:5001", KafkaBootstrapServers: "127.0.0.1:9092", KafkaTopic: "bookstore_events",
 		DeliveryTimeout: 10 * time.Second, QueueLimit: 100_000, DrainTimeout: 15 * time.Second,
+		SpoolAfter: 150 * time.Millisecond, SpoolDir: ".stack/data/spool", SpoolLimit: 1 << 30, RateLimit: 200,
 		LogFormat: "text", Live: true, SparkJobName: "bookstore", CassandraHosts: []string{"127.0.0.1"}, CassandraPort: 9042, CassandraDatacenter: "datacenter1",
 	}
 	if !reflect.DeepEqual(*cfg, want) {
@@ -58,10 +60,11 @@ func TestBadSettingsAreAllReported(t *testing.T) {
 	_, err := parse([]string{
 		"--addr=nowhere", "--kafka-bootstrap-servers=", "--kafka-topic=", "--delivery-timeout=1h", "--queue-limit=0",
 		"--drain-delay=-1s", "--drain-timeout=0s", "--cassandra-port=0",
+		"--spool-after=1ms", "--spool-dir=", "--spool-limit=1MiB", "--rate-limit=-1",
 	})
 	for _, flag := range []string{
 		"--addr: ", "--kafka-bootstrap-servers: ", "--kafka-topic: ", "--delivery-timeout: ", "--queue-limit: ", "--drain-delay: ", "--drain-timeout: ",
-		"--cassandra-port: ",
+		"--cassandra-port: ", "--spool-after: ", "--spool-dir: ", "--spool-limit: ", "--rate-limit: ",
 	} {
 		if err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("err = %v, want it to name %s", err, flag)
@@ -86,7 +89,23 @@ func TestPrintedConfigIsJSON(t *testing.T) {
 	if printed["kafka_activity_topic"] != "other_activity" {
 		t.Errorf("kafka_activity_topic = %v, want the job's for the topic", printed["kafka_activity_topic"])
 	}
-	if printed["addr"] != "127.0.0.1:5001" || printed["drain_timeout"] != "15s" {
+	if printed["addr"] != "127.0.0.1:5001" || printed["drain_timeout"] != "15s" || printed["spool_limit"] != "1GiB" {
 		t.Errorf("printed %v", printed)
+	}
+}
+
+func TestSpoolSettings(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("STACK_DIR", "/elsewhere")
+	t.Setenv("STORE_SPOOL_LIMIT", "512MiB")
+	cfg, err := parse([]string{"--kafka-topic=other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.spoolDir() != "/elsewhere/data/spool/other" || cfg.SpoolLimit != 512<<20 {
+		t.Errorf("the spool is in %s, at most %v", cfg.spoolDir(), cfg.SpoolLimit)
+	}
+	if _, err := parse([]string{"--spool-limit=much"}); err == nil || !strings.Contains(err.Error(), "spool-limit") {
+		t.Errorf("err = %v, want it to name --spool-limit", err)
 	}
 }

@@ -4,11 +4,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +24,7 @@ import (
 )
 
 // newTopic creates a topic of the test's own.
-func newTopic(t *testing.T) (servers, name string) {
+func newTopic(t testing.TB) (servers, name string) {
 	t.Helper()
 	if servers = os.Getenv("KAFKA_BOOTSTRAP_SERVERS"); servers == "" {
 		t.Fatal("KAFKA_BOOTSTRAP_SERVERS is not set; start the stack first")
@@ -53,7 +55,7 @@ func newTopic(t *testing.T) (servers, name string) {
 }
 
 // read returns every record that the topic holds.
-func read(t *testing.T, servers, name string) []*kafka.Message {
+func read(t testing.TB, servers, name string) []*kafka.Message {
 	t.Helper()
 	consumer, err := kafka.NewConsumer(&kafka.ConfigMap{
 		"bootstrap.servers": servers, "group.id": name, "auto.offset.reset": "earliest",
@@ -90,16 +92,41 @@ func read(t *testing.T, servers, name string) []*kafka.Message {
 	return messages
 }
 
-// startStore runs the program itself.
-func startStore(t *testing.T, servers, name string) (store *exec.Cmd, url string, log *opening) {
+// buildStore builds the program, once for all tests.
+var buildStore = sync.OnceValues(func() (binary string, err error) {
+	binary = filepath.Join(binaries, "store")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the store: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+// binaries is a folder that is gone after the tests.
+var binaries string
+
+func TestMain(m *testing.M) {
+	var err error
+	if binaries, err = os.MkdirTemp("", "store"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(binaries)
+	os.Exit(code)
+}
+
+// startStore runs the program itself. A broker that is slow, as in tests of the race
+// detector, is no reason for it to spool, unless settings say so.
+func startStore(t testing.TB, servers, name string, settings ...string) (store *exec.Cmd, url string, log *opening) {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "store")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building the store: %v\n%s", err, out)
+	binary, err := buildStore()
+	if err != nil {
+		t.Fatal(err)
 	}
 	log = newOpening()
 	store = exec.CommandContext(t.Context(), binary, "--addr=127.0.0.1:0", "--kafka-topic="+name, "--live=false")
-	store.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+servers)
+	store.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+servers, "STORE_SPOOL_AFTER=10s", "STORE_SPOOL_DIR="+t.TempDir())
+	store.Env = append(store.Env, settings...)
 	store.Stderr = log
 	if err := store.Start(); err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
 // The bookstore's web store: it shows the catalogue, and writes what visitors do
-// to Kafka. To follow an event, read web/events.go and publisher/publisher.go.
+// to Kafka. To follow an event, read web/events.go, delivery/delivery.go and
+// publisher/publisher.go.
 package main
 
 import (
@@ -15,8 +16,12 @@ import (
 	"syscall"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"example.com/bookstore/producer/delivery"
 	"example.com/bookstore/producer/live"
 	"example.com/bookstore/producer/publisher"
+	"example.com/bookstore/producer/spool"
 	"example.com/bookstore/producer/telemetry"
 	"example.com/bookstore/producer/web"
 	"example.com/bookstore/schema/cassandra"
@@ -58,7 +63,7 @@ func main() {
 const flushTimeout = 5 * time.Second
 
 // run is the store from its opening until ctx ends and everything that it has
-// taken is with the brokers.
+// taken is with the brokers, or in the spool.
 func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	logger.Debug("settings", "config", cfg)
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Addr)
@@ -81,14 +86,7 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 			logger.Warn("closing the store", "error", err)
 		}
 	}()
-	events, err := publisher.New(publisher.Config{
-		BootstrapServers: cfg.KafkaBootstrapServers,
-		Topic:            cfg.KafkaTopic,
-		DeliveryTimeout:  cfg.DeliveryTimeout,
-		QueueLimit:       cfg.QueueLimit,
-		Logger:           logger,
-		Tracer:           traces.Tracer(),
-	})
+	events, err := deliver(ctx, cfg, logger, traces.Tracer())
 	if err != nil {
 		return err
 	}
@@ -99,14 +97,14 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	case cfg.MetricsAddr != "":
 		stopMetrics, err := telemetry.Serve(ctx, cfg.MetricsAddr, registry, func(err error) { logger.Error(err.Error()) })
 		if err != nil {
-			return errors.Join(err, end(ctx, events, nil, cfg.DrainTimeout))
+			return errors.Join(err, end(ctx, events, nil, cfg, logger))
 		}
 		defer stopMetrics()
 	case telemetry.Loopback(listener.Addr().String()):
 		metricsHandler = telemetry.Handler(registry)
 	}
 	webConfig := web.Config{
-		Publisher: events, Logger: logger, LogRequests: cfg.LogRequests,
+		Publisher: events, Logger: logger, LogRequests: cfg.LogRequests, RateLimit: cfg.RateLimit,
 		Metrics: registry, MetricsHandler: metricsHandler, Tracer: traces.Tracer(),
 	}
 	if cfg.Live {
@@ -120,7 +118,7 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	}
 	server, err := web.New(webConfig)
 	if err != nil {
-		return errors.Join(err, end(ctx, events, nil, cfg.DrainTimeout))
+		return errors.Join(err, end(ctx, events, nil, cfg, logger))
 	}
 
 	served := make(chan error, 1)
@@ -129,17 +127,12 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 
 	select {
 	case err = <-served:
-		return errors.Join(err, end(ctx, events, nil, cfg.DrainTimeout))
-	case err = <-events.Fatal():
-		err = fmt.Errorf("publishing events: %w; start the store again", err)
+		return errors.Join(err, end(ctx, events, nil, cfg, logger))
 	case <-ctx.Done():
-		server.Drain()
-		select {
-		case <-time.After(cfg.DrainDelay):
-		case err = <-events.Fatal():
-		}
 	}
-	err = errors.Join(err, end(ctx, events, server, cfg.DrainTimeout), <-served)
+	server.Drain()
+	<-time.After(cfg.DrainDelay)
+	err = errors.Join(end(ctx, events, server, cfg, logger), <-served)
 	logger.Debug("the store is closed")
 	return err
 }
@@ -155,17 +148,47 @@ func liveConfig(cfg *Config, logger *slog.Logger) live.Config {
 	}
 }
 
+// deliver returns what events go to: the brokers, or the spool until they are back.
+func deliver(ctx context.Context, cfg *Config, logger *slog.Logger, tracer trace.Tracer) (*delivery.Delivery, error) {
+	disk, err := spool.Open(spool.Config{Dir: cfg.spoolDir(), Limit: int64(cfg.SpoolLimit), Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	spoolAfter := cfg.SpoolAfter
+	if cfg.SpoolLimit == 0 { // then the brokers are all that there is to wait for
+		spoolAfter = cfg.DeliveryTimeout
+	}
+	events, err := delivery.New(ctx, delivery.Config{
+		Connect: func() (delivery.Publisher, error) {
+			return publisher.New(publisher.Config{
+				BootstrapServers: cfg.KafkaBootstrapServers,
+				Topic:            cfg.KafkaTopic,
+				QueueLimit:       cfg.QueueLimit,
+				Logger:           logger,
+				Tracer:           tracer,
+			})
+		},
+		Spool: disk, SpoolAfter: spoolAfter, DeliveryTimeout: cfg.DeliveryTimeout, Logger: logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, disk.Close())
+	}
+	return events, nil
+}
+
 // end answers the last requests, if there is a server, and brings the last events
-// to the brokers, both within the time-out, though ctx has ended.
-func end(ctx context.Context, events *publisher.Publisher, server *web.Server, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+// to the brokers, both within the time-out, though ctx has ended. What is left of them
+// stays in the spool.
+func end(ctx context.Context, events *delivery.Delivery, server *web.Server, cfg *Config, logger *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
 	defer cancel()
 	var errs []error
 	if server != nil {
 		errs = append(errs, server.Shutdown(ctx))
 	}
-	if n := events.Close(ctx); n > 0 {
-		errs = append(errs, fmt.Errorf("closing the publisher: the brokers have not acknowledged %d events within %v", n, timeout))
+	left, err := events.Close(ctx)
+	if left > 0 {
+		logger.Info("events stay in the spool; the store sends them when it is started again", "events", left, "spool", cfg.spoolDir())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, err)...)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"example.com/bookstore/producer/spool"
 )
 
 // opening is a log that tells the address at which the store has opened.
@@ -41,7 +44,7 @@ func (o *opening) String() string {
 	return o.text.String()
 }
 
-func (o *opening) wait(t *testing.T) string {
+func (o *opening) wait(t testing.TB) string {
 	t.Helper()
 	select {
 	case url := <-o.url:
@@ -52,8 +55,10 @@ func (o *opening) wait(t *testing.T) string {
 	}
 }
 
-func testConfig() *Config {
+func testConfig(t *testing.T) *Config {
+	t.Helper()
 	return &Config{
+		SpoolDir: t.TempDir(), SpoolAfter: 100 * time.Millisecond, SpoolLimit: 64 << 20,
 		Addr: "127.0.0.1:0", KafkaBootstrapServers: "127.0.0.1:1", KafkaTopic: "events", // port 1 answers nobody
 		DeliveryTimeout: time.Second, QueueLimit: 10, DrainTimeout: 10 * time.Second,
 		Live: true, CassandraHosts: []string{"127.0.0.1"}, CassandraPort: 1,
@@ -83,16 +88,47 @@ func request(t *testing.T, method, url, send string) (status int, body string) {
 	return answer.StatusCode, string(content)
 }
 
+func TestStoreSpoolsWithoutBrokers(t *testing.T) {
+	cfg := testConfig(t)
+	for runs := 1; runs <= 2; runs++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		log := newOpening()
+		ended := make(chan error, 1)
+		go func() { ended <- run(ctx, cfg, slog.New(slog.NewTextHandler(log, nil))) }()
+		url := log.wait(t)
+
+		for _, path := range []string{"/healthz", "/readyz"} {
+			if status, body := get(t, url+path); status != http.StatusOK {
+				t.Errorf("%s = %d %s, want 200 since the spool takes events", path, status, body)
+			}
+		}
+		if status, body := request(t, http.MethodPost, url+"/events", anEvent); status != http.StatusAccepted {
+			t.Errorf("an event for the spool was answered %d %s, want 202", status, body)
+		}
+
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run = %v, want nil after the context ended", err)
+		}
+		if _, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://")); err == nil {
+			t.Error("the store still listens")
+		}
+		if want := fmt.Sprintf("events=%d spool=%s", runs, cfg.spoolDir()); !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not tell what stays in the spool, %s:\n%s", want, log)
+		}
+	}
+}
+
+const anEvent = `{"event_type":"purchase","book_id":"dracula"}`
+
 func TestStoreOpensWithoutKafkaAndCassandra(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.SpoolLimit, cfg.DeliveryTimeout = 0, 300*time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	log := newOpening()
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, testConfig(), slog.New(slog.NewTextHandler(log, nil))) }()
+	go func() { ended <- run(ctx, cfg, slog.New(slog.NewTextHandler(log, nil))) }()
 	url := log.wait(t)
-
-	if status, _ := get(t, url+"/healthz"); status != http.StatusOK {
-		t.Errorf("/healthz = %d, want 200", status)
-	}
 	if status, body := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "no broker answered") {
 		t.Errorf("/readyz = %d %s, want 503 and why", status, body)
 	}
@@ -106,17 +142,25 @@ func TestStoreOpensWithoutKafkaAndCassandra(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	status, _ := request(t, http.MethodPost, url+"/events", `{"event_type":"purchase","book_id":"dracula"}`)
-	if status != http.StatusServiceUnavailable {
-		t.Errorf("an event without brokers was answered %d, want 503", status)
+	if status, _ := request(t, http.MethodPost, url+"/events", anEvent); status != http.StatusServiceUnavailable {
+		t.Errorf("an event was answered %d, want 503", status)
 	}
-
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("run = %v, want nil after the context ended", err)
 	}
-	if _, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://")); err == nil {
-		t.Error("the store still listens")
+}
+
+func TestTakenSpool(t *testing.T) {
+	cfg := testConfig(t)
+	disk, err := spool.Open(spool.Config{Dir: cfg.spoolDir(), Limit: int64(cfg.SpoolLimit)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = disk.Close() })
+	err = run(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "locking the spool "+cfg.spoolDir()) || !strings.Contains(err.Error(), "--spool-dir") {
+		t.Errorf("run = %v, want the folder and what to do", err)
 	}
 }
 
@@ -126,7 +170,7 @@ func TestTakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	cfg := testConfig()
+	cfg := testConfig(t)
 	cfg.Addr = l.Addr().String()
 	want := "listening on " + cfg.Addr + ": another program has this port; stop it or choose another with --addr"
 	if err := run(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
@@ -135,7 +179,7 @@ func TestTakenPort(t *testing.T) {
 }
 
 func TestDrainDelayKeepsTheStoreOpen(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t)
 	cfg.DrainDelay = 300 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	log := newOpening()

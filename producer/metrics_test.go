@@ -32,7 +32,7 @@ func open(t *testing.T, cfg *Config) string {
 }
 
 func TestMetricsAreOnTheStoresOwnLoopbackAddress(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t)
 	cfg.Live = false
 	url := open(t, cfg)
 	status, body := get(t, url+"/metrics")
@@ -48,7 +48,7 @@ func TestMetricsHaveAnAddressOfTheirOwnIfAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := testConfig()
+	cfg := testConfig(t)
 	cfg.Live = false
 	cfg.MetricsAddr = listener.Addr().String()
 	if err := run(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "STORE_METRICS_ADDR") {

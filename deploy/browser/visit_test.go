@@ -224,11 +224,11 @@ func TestKeyboard(t *testing.T) {
 	s.await(t, "purchase pride-and-prejudice", "description_open pride-and-prejudice", "description_close pride-and-prejudice")
 }
 
-// A store whose brokers do not answer says so, keeps the purchase, and offers to send
-// it again.
+// A store without a spool whose brokers do not answer says so, keeps the purchase, and
+// offers to send it again.
 func TestUnconfirmedPurchase(t *testing.T) {
 	axe := axe(t)
-	s := startStore(t, "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1", "STORE_DELIVERY_TIMEOUT=500ms")
+	s := startStore(t, "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1", "STORE_SPOOL_LIMIT=0", "STORE_DELIVERY_TIMEOUT=500ms")
 	b := openBrowser(t)
 	b.withoutScripts()
 	b.do(chromedp.Navigate(s.url + "/books/emma"))

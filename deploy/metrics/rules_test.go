@@ -101,6 +101,23 @@ var cases = map[string]struct {
 	labels map[string]string // that one of the firing alerts has
 	quiet  string
 }{
+	"EventsSpooled": {
+		at:    3 * time.Minute,
+		fires: `bookstore_store_spooling{instance="store"} 0x6 1x60`,
+		quiet: `bookstore_store_spooling{instance="store"} 0x6 1x6 0x60`, // Kafka was soon back
+	},
+	"SpoolFilling": {
+		at: time.Minute,
+		fires: `bookstore_store_spool_limit_bytes 1000x60
+			bookstore_store_spool_bytes 0+100x60`,
+		quiet: `bookstore_store_spool_limit_bytes 1000x60
+			bookstore_store_spool_bytes 0+10x60`,
+	},
+	"EventsSetAside": {
+		at:    5 * time.Minute,
+		fires: `bookstore_store_spool_set_aside_total 0x10 1x60`,
+		quiet: `bookstore_store_spool_set_aside_total 0x70`,
+	},
 	"DriverGone": {
 		at:    2 * time.Minute,
 		fires: `up{job="sparkjob"} 1x6 0x60`,

@@ -107,7 +107,7 @@ func TestRecordsOnTheTopic(t *testing.T) {
 			})
 		}
 	}
-	for i, err := range p.Publish(t.Context(), sent) {
+	for i, err := range publish(t, p, sent) {
 		if err != nil {
 			t.Fatalf("record %d: %v", i, err)
 		}
@@ -150,13 +150,13 @@ func TestMissingTopic(t *testing.T) {
 	if err := p.Ready(t.Context()); !errors.Is(err, topic.ErrNotFound) || !strings.Contains(err.Error(), "sparkjob setup") {
 		t.Errorf("Ready = %v, want ErrNotFound and what to run", err)
 	}
-	if err := p.Publish(t.Context(), records(1))[0]; !errors.Is(err, ErrNotDelivered) {
-		t.Errorf("Publish = %v, want ErrNotDelivered", err)
+	if err := publish(t, p, records(1))[0]; !errors.Is(err, ErrNotDelivered) {
+		t.Errorf("Send = %v, want ErrNotDelivered", err)
 	}
 
 	create()
 	eventually(t, "Ready sees the new topic", func() bool { return p.Ready(t.Context()) == nil })
-	eventually(t, "the new topic takes records", func() bool { return p.Publish(t.Context(), records(1))[0] == nil })
+	eventually(t, "the new topic takes records", func() bool { return publish(t, p, records(1))[0] == nil })
 }
 
 func TestReadyWithoutBrokers(t *testing.T) {

@@ -1,7 +1,7 @@
-// Package publisher writes events to Kafka. It stands between the store's HTTP
-// endpoints and the topic, and keeps the promise on which the rest of the path
-// relies: an event that the store has acknowledged is on the brokers' disks,
-// once, in the order in which its visitor's events came.
+// Package publisher writes events to Kafka. It stands between the store's delivery
+// and the topic, and keeps the promise on which the rest of the path relies: an
+// event that it reports as acknowledged is on the brokers' disks, once, in the
+// order in which its visitor's events came.
 package publisher
 
 import (
@@ -30,6 +30,10 @@ var (
 	// time. It may still have been stored, so send it again with the same id.
 	ErrNotDelivered = errors.New("the brokers did not acknowledge the event")
 
+	// ErrRefused says that the brokers do not want this event, such as one that is
+	// larger than the topic allows. To send it again is in vain.
+	ErrRefused = errors.New("the brokers refuse the event")
+
 	// ErrFatal says that this Publisher cannot write any more; see Fatal.
 	ErrFatal = errors.New("the Kafka producer has ended with a fatal error")
 
@@ -41,7 +45,7 @@ var (
 type Config struct {
 	BootstrapServers string        // host:port, separated by commas
 	Topic            string        // must exist; brokers do not create it
-	DeliveryTimeout  time.Duration // longest wait for an acknowledgement, retries included
+	DeliveryTimeout  time.Duration // longest wait for an acknowledgement, retries included; none if zero
 	QueueLimit       int           // most records that wait for the brokers; 100,000 if zero
 	Logger           *slog.Logger  // slog.Default() if nil
 	Tracer           trace.Tracer  // makes a span for each record; nil for none
@@ -138,76 +142,41 @@ func New(cfg Config) (*Publisher, error) {
 	return p, nil
 }
 
-// Publish hands records to the producer in their order and waits until the
-// brokers have acknowledged each or refused it. The result has one element per
-// record, nil where the record is stored; errors.Is tells ErrQueueFull,
-// ErrNotDelivered, ErrFatal and ErrClosed.
+// Send hands records to the producer in their order, up to one that it does not take,
+// and returns how many it has taken and why not the next: to take a later one would
+// break the order of its visitor's events. errors.Is tells ErrQueueFull, ErrFatal,
+// ErrClosed and ErrNotDelivered.
 //
-// If ctx ends first, the records that have no report yet get its error, which
-// also is ErrNotDelivered: they are on their way and may well be stored.
-func (p *Publisher) Publish(ctx context.Context, records []Record) []error {
-	errs := make([]error, len(records))
-	if p.tracer != nil {
-		var spans []trace.Span
-		records, spans = p.begin(ctx, records)
-		defer finish(spans, errs)
+// report is called once for each record that was taken, with nil once the brokers have
+// acknowledged it, else with an error that is ErrNotDelivered, ErrRefused or ErrFatal.
+// It runs on a goroutine of the Publisher's and must return at once.
+func (p *Publisher) Send(records []Record, report func(index int, err error)) (taken int, err error) {
+	p.closing.RLock()
+	defer p.closing.RUnlock()
+	if p.closed {
+		return 0, ErrClosed
 	}
-	// Room for every report, so that the one who brings them never waits for a
-	// caller that has stopped listening.
-	reports := make(chan report, len(records))
-	taken := p.enqueue(records, reports, errs)
-	reported := make([]bool, taken)
-	for range taken {
-		select {
-		case r := <-reports:
-			reported[r.index], errs[r.index] = true, r.err
-		case <-ctx.Done():
-			for i := range reported {
-				if !reported[i] {
-					errs[i] = fmt.Errorf("%w: %w", ErrNotDelivered, context.Cause(ctx))
-				}
-			}
-			return errs
+	for i, r := range records {
+		p.inFlight.Add(1)
+		d := delivery{index: i, report: report, taken: time.Now()}
+		if p.tracer != nil {
+			r.TraceParent, d.span = p.begin(r)
+		}
+		if err := outcome(p.producer.Produce(p.message(r, d), nil)); err != nil {
+			p.inFlight.Add(-1)
+			finish(d.span, err)
+			return i, err
 		}
 	}
-	return errs
-}
-
-// report is what became of the record at an index of a call to Publish.
-type report struct {
-	index int
-	err   error
+	return len(records), nil
 }
 
 // delivery is where the report of a record goes.
 type delivery struct {
-	index   int
-	reports chan<- report
-	taken   time.Time
-}
-
-// enqueue hands over records until one is not taken, and returns how many were.
-// The rest get that one's error: to take a later record would break the order of
-// its visitor's events.
-func (p *Publisher) enqueue(records []Record, reports chan<- report, errs []error) (taken int) {
-	p.closing.RLock()
-	defer p.closing.RUnlock()
-	for i, r := range records {
-		err := ErrClosed
-		if !p.closed {
-			p.inFlight.Add(1)
-			if err = outcome(p.producer.Produce(p.message(r, delivery{i, reports, time.Now()}), nil)); err != nil {
-				p.inFlight.Add(-1)
-			}
-		}
-		if err != nil {
-			for j := i; j < len(records); j++ {
-				errs[j] = err
-			}
-			return i
-		}
-	}
-	return len(records)
+	index  int
+	report func(index int, err error)
+	taken  time.Time
+	span   trace.Span // nil for none
 }
 
 func (p *Publisher) message(r Record, d delivery) *kafka.Message {
@@ -225,6 +194,9 @@ func (p *Publisher) message(r Record, d delivery) *kafka.Message {
 	}
 }
 
+// refusals are the errors that concern one record and its content.
+var refusals = []kafka.ErrorCode{kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidRecord, kafka.ErrInvalidMsg, kafka.ErrInvalidTimestamp}
+
 // outcome turns what librdkafka says of one record into what a caller tells apart.
 func outcome(err error) error {
 	if err == nil {
@@ -237,14 +209,16 @@ func outcome(err error) error {
 			return ErrQueueFull
 		case kafkaErr.IsFatal() || kafkaErr.Code() == kafka.ErrFatal:
 			return fmt.Errorf("%w: %w", ErrFatal, err)
+		case slices.Contains(refusals, kafkaErr.Code()):
+			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
 	return fmt.Errorf("%w: %w", ErrNotDelivered, err)
 }
 
 // Fatal yields the error after which this Publisher cannot write any more, such
-// as one that would break the order or lose a record silently. The program must
-// then make a new Publisher, or end.
+// as one that would break the order or lose a record silently. A new Publisher must
+// then take its place.
 func (p *Publisher) Fatal() <-chan error { return p.fatal }
 
 // Ready returns nil if the brokers answer and the topic exists, else what is
@@ -289,8 +263,8 @@ func (p *Publisher) usable() error {
 }
 
 // Close waits until every record that was taken is acknowledged or refused, at
-// most until ctx ends, and returns how many were given up then. Every Publish
-// that still waits returns. A second call returns 0.
+// most until ctx ends, and returns how many were given up then. Each of them gets its
+// report, too, and is not sent any more. A second call returns 0.
 func (p *Publisher) Close(ctx context.Context) (undelivered int) {
 	p.closing.Lock()
 	if p.closed {
@@ -306,7 +280,7 @@ func (p *Publisher) Close(ctx context.Context) (undelivered int) {
 		p.producer.Flush(int(step.Milliseconds()))
 	}
 	if undelivered = int(p.inFlight.Load()); undelivered > 0 {
-		// Each record given up gets its report, for the Publish that waits for it.
+		// Each record given up gets its report.
 		if err := p.producer.Purge(kafka.PurgeQueue | kafka.PurgeInFlight); err != nil {
 			p.logger.Warn("giving up undelivered events", "error", err)
 		}
@@ -336,7 +310,8 @@ func (p *Publisher) watchEvents() {
 				result = resultFailed
 			}
 			p.metrics.duration.WithLabelValues(result).Observe(time.Since(d.taken).Seconds())
-			d.reports <- report{d.index, err}
+			finish(d.span, err)
+			d.report(d.index, err)
 			p.inFlight.Add(-1)
 		case kafka.Error:
 			p.watchError(e)
@@ -359,7 +334,7 @@ func (p *Publisher) watchError(err kafka.Error) {
 		}
 	case err.Code() == kafka.ErrAllBrokersDown:
 		if p.reachable.CompareAndSwap(true, false) {
-			p.logger.Warn("no Kafka broker answers; events are refused until one does")
+			p.logger.Warn("no Kafka broker answers")
 		}
 	default:
 		p.logger.Debug("Kafka producer", "error", err)

@@ -62,6 +62,24 @@ func start(t *testing.T, cfg Config) (*Publisher, *syncBuffer) {
 	return p, log
 }
 
+// publish sends records and waits for the report of each.
+func publish(t *testing.T, p *Publisher, records []Record) []error {
+	t.Helper()
+	errs := make([]error, len(records))
+	var reported sync.WaitGroup
+	reported.Add(len(records))
+	taken, err := p.Send(records, func(i int, err error) {
+		errs[i] = err
+		reported.Done()
+	})
+	for i := taken; i < len(records); i++ {
+		errs[i] = err
+		reported.Done()
+	}
+	reported.Wait()
+	return errs
+}
+
 func records(n int) []Record {
 	out := make([]Record, n)
 	for i := range out {
@@ -73,9 +91,9 @@ func records(n int) []Record {
 // nowhere is an address where nothing listens: port 1 is reserved.
 const nowhere = "127.0.0.1:1"
 
-func TestPublishAcknowledges(t *testing.T) {
+func TestSendAcknowledges(t *testing.T) {
 	p, log := start(t, Config{BootstrapServers: cluster(t).BootstrapServers(), DeliveryTimeout: 10 * time.Second})
-	for i, err := range p.Publish(t.Context(), records(500)) {
+	for i, err := range publish(t, p, records(500)) {
 		if err != nil {
 			t.Fatalf("record %d: %v", i, err)
 		}
@@ -88,16 +106,16 @@ func TestPublishAcknowledges(t *testing.T) {
 	}
 }
 
-func TestPublishNothing(t *testing.T) {
+func TestSendNothing(t *testing.T) {
 	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second})
-	if errs := p.Publish(t.Context(), nil); len(errs) != 0 {
-		t.Errorf("Publish of nothing = %v", errs)
+	if errs := publish(t, p, nil); len(errs) != 0 {
+		t.Errorf("sending nothing = %v", errs)
 	}
 }
 
-func TestPublishWithoutBrokers(t *testing.T) {
+func TestSendWithoutBrokers(t *testing.T) {
 	p, log := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second})
-	errs := p.Publish(t.Context(), records(2))
+	errs := publish(t, p, records(2))
 	for i, err := range errs {
 		if !errors.Is(err, ErrNotDelivered) {
 			t.Errorf("record %d: got %v, want ErrNotDelivered", i, err)
@@ -108,19 +126,9 @@ func TestPublishWithoutBrokers(t *testing.T) {
 	}
 }
 
-func TestPublishReturnsWhenContextEnds(t *testing.T) {
-	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Minute})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	err := p.Publish(ctx, records(1))[0]
-	if !errors.Is(err, ErrNotDelivered) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want ErrNotDelivered because of context.DeadlineExceeded", err)
-	}
-}
-
-func TestPublishQueueFull(t *testing.T) {
+func TestSendQueueFull(t *testing.T) {
 	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second, QueueLimit: 3})
-	errs := p.Publish(t.Context(), records(5))
+	errs := publish(t, p, records(5))
 	for i, want := range []error{ErrNotDelivered, ErrNotDelivered, ErrNotDelivered, ErrQueueFull, ErrQueueFull} {
 		if !errors.Is(errs[i], want) {
 			t.Errorf("record %d: got %v, want %v", i, errs[i], want)
@@ -128,10 +136,10 @@ func TestPublishQueueFull(t *testing.T) {
 	}
 }
 
-func TestPublishAfterBrokersReturn(t *testing.T) {
+func TestSendAfterBrokersReturn(t *testing.T) {
 	c := cluster(t)
 	p, log := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: time.Minute})
-	if err := p.Publish(t.Context(), records(1))[0]; err != nil {
+	if err := publish(t, p, records(1))[0]; err != nil {
 		t.Fatal(err)
 	}
 	if err := c.SetBrokerDown(1); err != nil {
@@ -141,7 +149,7 @@ func TestPublishAfterBrokersReturn(t *testing.T) {
 	if err := c.SetBrokerUp(1); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Publish(t.Context(), records(1))[0]; err != nil {
+	if err := publish(t, p, records(1))[0]; err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(log.String(), "answer again") {
@@ -152,7 +160,7 @@ func TestPublishAfterBrokersReturn(t *testing.T) {
 func TestClose(t *testing.T) {
 	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Minute})
 	published := make(chan error)
-	go func() { published <- p.Publish(context.WithoutCancel(t.Context()), records(1))[0] }()
+	go func() { published <- publish(t, p, records(1))[0] }()
 	eventually(t, "the record is taken", func() bool { return p.inFlight.Load() == 1 })
 
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -161,10 +169,10 @@ func TestClose(t *testing.T) {
 		t.Errorf("Close gave up %d records, want 1", n)
 	}
 	if err := <-published; !errors.Is(err, ErrNotDelivered) {
-		t.Errorf("the waiting Publish got %v, want ErrNotDelivered", err)
+		t.Errorf("the record given up is reported with %v, want ErrNotDelivered", err)
 	}
-	if err := p.Publish(t.Context(), records(1))[0]; !errors.Is(err, ErrClosed) {
-		t.Errorf("Publish after Close: got %v, want ErrClosed", err)
+	if err := publish(t, p, records(1))[0]; !errors.Is(err, ErrClosed) {
+		t.Errorf("Send after Close: got %v, want ErrClosed", err)
 	}
 	if err := p.Ready(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("Ready after Close: got %v, want ErrClosed", err)
@@ -185,8 +193,8 @@ func TestFatalError(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("Fatal yields nothing")
 	}
-	if err := p.Publish(t.Context(), records(1))[0]; !errors.Is(err, ErrFatal) {
-		t.Errorf("Publish got %v, want ErrFatal", err)
+	if err := publish(t, p, records(1))[0]; !errors.Is(err, ErrFatal) {
+		t.Errorf("Send got %v, want ErrFatal", err)
 	}
 	if err := p.Ready(t.Context()); !errors.Is(err, ErrFatal) {
 		t.Errorf("Ready got %v, want ErrFatal", err)
@@ -199,6 +207,36 @@ func TestReadyRespectsContext(t *testing.T) {
 	defer cancel()
 	if err := p.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want context.DeadlineExceeded", err)
+	}
+}
+
+func TestRecordTooLarge(t *testing.T) {
+	c := cluster(t)
+	p, _ := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: 10 * time.Second})
+	large := records(2)
+	large[0].Value = make([]byte, 2_000_000)
+	if err := publish(t, p, large)[0]; !errors.Is(err, ErrRefused) {
+		t.Errorf("got %v, want ErrRefused", err)
+	}
+	if err := publish(t, p, records(1))[0]; err != nil {
+		t.Errorf("the record after it: %v", err)
+	}
+}
+
+func TestWithoutTimeoutRecordsWait(t *testing.T) {
+	p, _ := start(t, Config{BootstrapServers: nowhere})
+	published := make(chan error, 1)
+	go func() { published <- publish(t, p, records(1))[0] }()
+	select {
+	case err := <-published:
+		t.Errorf("reported with %v, want no report", err)
+	case <-time.After(1500 * time.Millisecond): // librdkafka looks for time-outs each second
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p.Close(ctx)
+	if err := <-published; !errors.Is(err, ErrNotDelivered) {
+		t.Errorf("reported with %v after Close, want ErrNotDelivered", err)
 	}
 }
 

@@ -11,36 +11,31 @@ import (
 	"example.com/bookstore/schema"
 )
 
-// begin starts a span for each record, as child of the request's, and returns the
-// records with the spans' own contexts in place of the request's: whoever reads a
-// record goes on from there.
-func (p *Publisher) begin(ctx context.Context, records []Record) ([]Record, []trace.Span) {
-	traced := make([]Record, len(records))
-	spans := make([]trace.Span, len(records))
-	for i, r := range records {
-		var spanCtx context.Context
-		spanCtx, spans[i] = p.tracer.Start(ctx, "send "+p.topic, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
-			semconv.MessagingSystemKafka,
-			semconv.MessagingOperationTypeSend,
-			semconv.MessagingOperationName("send"),
-			semconv.MessagingDestinationName(p.topic),
-			semconv.MessagingMessageBodySize(len(r.Value)),
-		))
-		carrier := propagation.MapCarrier{}
-		propagation.TraceContext{}.Inject(spanCtx, carrier)
-		r.TraceParent = carrier[schema.TraceHeader]
-		traced[i] = r
-	}
-	return traced, spans
+// begin starts the span of a record, as child of what its trace context names, and
+// returns the span's own context in place of that: whoever reads the record goes on
+// from there.
+func (p *Publisher) begin(r Record) (traceParent string, span trace.Span) {
+	carrier := propagation.MapCarrier{schema.TraceHeader: r.TraceParent}
+	ctx := propagation.TraceContext{}.Extract(context.Background(), carrier)
+	ctx, span = p.tracer.Start(ctx, "send "+p.topic, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+		semconv.MessagingSystemKafka,
+		semconv.MessagingOperationTypeSend,
+		semconv.MessagingOperationName("send"),
+		semconv.MessagingDestinationName(p.topic),
+		semconv.MessagingMessageBodySize(len(r.Value)),
+	))
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	return carrier[schema.TraceHeader], span
 }
 
-// finish ends the spans of records, of which each has an error or nil.
-func finish(spans []trace.Span, errs []error) {
-	for i, span := range spans {
-		if errs[i] != nil {
-			span.RecordError(errs[i])
-			span.SetStatus(codes.Error, errs[i].Error())
-		}
-		span.End()
+// finish ends the span of a record, if it has one, with its error or nil.
+func finish(span trace.Span, err error) {
+	if span == nil {
+		return
 	}
+	if err != nil {
+		span.RecordError(err)
+		span.SetStatus(codes.Error, err.Error())
+	}
+	span.End()
 }

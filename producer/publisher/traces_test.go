@@ -59,20 +59,22 @@ func TestEachRecordCarriesItsOwnSpan(t *testing.T) {
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
 	c := cluster(t)
 	p, _ := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: 10 * time.Second, Tracer: provider.Tracer("test")})
-	ctx, request := provider.Tracer("test").Start(t.Context(), "request")
+	const request = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	sent := records(2)
-	sent[0].TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	for _, err := range p.Publish(ctx, sent) {
+	for i := range sent {
+		sent[i].TraceParent = request
+	}
+	for _, err := range publish(t, p, sent) {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if sent[0].TraceParent != "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" {
+	if sent[0].TraceParent != request {
 		t.Error("the caller's record was changed")
 	}
 	want := map[string]bool{}
 	for _, span := range spans.Ended() {
-		if span.Name() != "send events" || span.SpanKind() != trace.SpanKindProducer || span.Parent().SpanID() != request.SpanContext().SpanID() {
+		if span.Name() != "send events" || span.SpanKind() != trace.SpanKindProducer || span.Parent().SpanID().String() != "b7ad6b7169203331" || span.Parent().TraceID().String() != "0af7651916cd43dd8448eb211c80319c" {
 			t.Errorf("span %s of kind %s below %v", span.Name(), span.SpanKind(), span.Parent())
 		}
 		attributes := attribute.NewSet(span.Attributes()...)
@@ -97,7 +99,7 @@ func TestWithoutTracesTheRequestsContextGoesOn(t *testing.T) {
 	p, _ := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: 10 * time.Second})
 	sent := records(1)
 	sent[0].TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	if err := p.Publish(t.Context(), sent)[0]; err != nil {
+	if err := publish(t, p, sent)[0]; err != nil {
 		t.Fatal(err)
 	}
 	if got := traceHeader(consume(t, c.BootstrapServers(), 1)[0]); got != sent[0].TraceParent {
@@ -111,7 +113,7 @@ func TestARecordThatFailsIsAFailedSpan(t *testing.T) {
 		BootstrapServers: "127.0.0.1:1", DeliveryTimeout: 300 * time.Millisecond,
 		Tracer: sdk.NewTracerProvider(sdk.WithSpanProcessor(spans)).Tracer("test"),
 	})
-	if err := p.Publish(t.Context(), records(1))[0]; err == nil {
+	if err := publish(t, p, records(1))[0]; err == nil {
 		t.Fatal("no error without a broker")
 	}
 	if ended := spans.Ended(); len(ended) != 1 || ended[0].Status().Code.String() != "Error" {
@@ -122,7 +124,7 @@ func TestARecordThatFailsIsAFailedSpan(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	c := cluster(t)
 	p, _ := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: 10 * time.Second})
-	for _, err := range p.Publish(t.Context(), records(5)) {
+	for _, err := range publish(t, p, records(5)) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ type Result struct {
 }
 
 // postEvents takes one event, or an array of up to 500, and answers when the
-// brokers have them.
+// brokers have them, or the spool.
 //
 // One event: 202 with its event_id, or a problem. An array: 202 with a result per
 // item if all were stored, 207 if only some were, 400 if none was valid, 503 if

@@ -38,7 +38,7 @@ func newMetrics() *metrics {
 			Name: "bookstore_store_http_requests_in_flight", Help: "Requests that are being answered, streams included.",
 		}),
 		acknowledged: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "bookstore_store_events_acknowledged_total", Help: "Events that the brokers have.",
+			Name: "bookstore_store_events_acknowledged_total", Help: "Events that the brokers or the spool have.",
 		}, []string{"event_type"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bookstore_store_events_refused_total",

@@ -37,7 +37,7 @@ func TestMetrics(t *testing.T) {
 	send(s, http.MethodGet, "/healthz", "")
 
 	err = testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP bookstore_store_events_acknowledged_total Events that the brokers have.
+# HELP bookstore_store_events_acknowledged_total Events that the brokers or the spool have.
 # TYPE bookstore_store_events_acknowledged_total counter
 bookstore_store_events_acknowledged_total{event_type="description_close"} 0
 bookstore_store_events_acknowledged_total{event_type="description_open"} 2

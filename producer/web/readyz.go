@@ -7,8 +7,8 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// readyz says whether events can be taken: the brokers answer, the topic exists,
-// and the store is not about to stop.
+// readyz says whether events can be taken: the spool has room for those that the brokers
+// do not take, or the brokers answer, and the store is not about to stop.
 func (s *Server) readyz(c echo.Context) error {
 	c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
 	if s.draining.Load() {

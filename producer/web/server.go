@@ -1,6 +1,6 @@
 // Package web is the store's HTTP server, where the data's path begins: it shows
-// the catalogue, takes what visitors do as events, and answers once the brokers
-// have them. Each endpoint has a file of its own.
+// the catalogue, takes what visitors do as events, and answers once the brokers, or
+// the store's spool, have them. Each endpoint has a file of its own.
 package web
 
 import (
@@ -22,7 +22,7 @@ import (
 	"example.com/bookstore/producer/publisher"
 )
 
-// Publisher takes events for the brokers.
+// Publisher takes events for the brokers, and is a delivery.Delivery.
 type Publisher interface {
 	// Publish returns once each record is acknowledged or refused, one error or
 	// nil for each.
@@ -37,6 +37,7 @@ type Config struct {
 	Logger      *slog.Logger     // slog.Default() if nil
 	Clock       func() time.Time // time.Now if nil
 	LogRequests bool             // one line for each request
+	RateLimit   int              // requests with events that a visitor may send in a second; no limit if 0
 	// Metrics takes the server's metrics, and MetricsHandler answers /metrics on its own
 	// address; Tracer makes a span for each request. Each may be nil.
 	Metrics        prometheus.Registerer
@@ -45,8 +46,8 @@ type Config struct {
 	Live           Live // for the pages /live and /me; nil switches them off
 }
 
-// Bounds of a request. A visitor waits for the brokers at most as long as the
-// publisher's delivery time-out, so writing gets more time than that.
+// Bounds of a request. A visitor waits for the brokers at most as long as a delivery
+// does before it turns to the spool, so writing gets more time than that.
 const (
 	headerTimeout  = 5 * time.Second
 	readTimeout    = 15 * time.Second
@@ -69,6 +70,7 @@ type Server struct {
 	crossSite *http.CrossOriginProtection
 	echo      *echo.Echo
 	http      *http.Server
+	limiter   *limiter // nil for none
 	draining  atomic.Bool
 	metrics   *metrics
 	routes    map[string]bool // by pattern
@@ -92,6 +94,9 @@ func New(cfg Config) (*Server, error) {
 		metrics: newMetrics(), routes: map[string]bool{}, tracer: cfg.Tracer,
 	}
 	s.publisher = counted{cfg.Publisher, s.metrics}
+	if cfg.RateLimit > 0 {
+		s.limiter = newLimiter(cfg.RateLimit)
+	}
 	if cfg.Metrics != nil {
 		for _, c := range s.metrics.collectors() {
 			if err := cfg.Metrics.Register(c); err != nil {
@@ -133,7 +138,7 @@ func New(cfg Config) (*Server, error) {
 	e.Match(get, "/shelves/:id", s.shelf, zip)
 	e.Match(get, "/search", s.search, zip)
 	e.Match(get, "/books/:id", s.book, zip)
-	e.POST("/purchases", s.postPurchase, s.refuseCrossSite)
+	e.POST("/purchases", s.postPurchase, s.refuseCrossSite, s.limitRate)
 	e.Match(get, "/purchases/:id", s.purchase, zip)
 	e.Match(get, "/assets/:name", s.asset, zip)
 	e.Match(get, "/covers/:name", s.cover, zip)
@@ -141,8 +146,8 @@ func New(cfg Config) (*Server, error) {
 	e.GET("/live/events", s.liveEvents)
 	e.Match(get, "/live/snapshot.json", s.liveSnapshot, zip)
 	e.Match(get, "/me", s.me, zip)
-	e.POST("/events", s.postEvents, s.refuseCrossSite)
-	e.POST("/track-event", s.postTrackEvent, s.refuseCrossSite)
+	e.POST("/events", s.postEvents, s.refuseCrossSite, s.limitRate)
+	e.POST("/track-event", s.postTrackEvent, s.refuseCrossSite, s.limitRate)
 	e.Match(get, "/healthz", s.healthz)
 	e.Match(get, "/readyz", s.readyz)
 	if cfg.MetricsHandler != nil {

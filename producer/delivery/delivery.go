@@ -1,0 +1,468 @@
+// Package delivery brings events to the topic, or keeps them on disk until it can. It
+// stands between the store's endpoints and the brokers, and keeps the store's promise:
+// an event that it has acknowledged is on the brokers' disks or on the store's own,
+// from where it goes to the brokers, whatever ends in between.
+//
+// There are two ways. Directly: an event is acknowledged once the brokers have it.
+// When they do not have one in time, all that they have not acknowledged goes to the
+// spool, and every later event behind it: then an event is acknowledged once the disk
+// has it. The replayer sends what is in the spool, in its order, and once it is empty
+// the direct way is open again. So the events of a visitor keep their order, and an
+// event that the brokers had without saying so comes to the topic a second time, under
+// the same id.
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/propagation"
+
+	"example.com/bookstore/producer/publisher"
+	"example.com/bookstore/producer/spool"
+	"example.com/bookstore/schema"
+)
+
+// Publisher is what a Delivery needs of a publisher.Publisher.
+type Publisher interface {
+	Send(records []publisher.Record, report func(index int, err error)) (taken int, err error)
+	Ready(ctx context.Context) error
+	Fatal() <-chan error
+	Close(ctx context.Context) (undelivered int)
+	prometheus.Collector
+}
+
+// Config says with what a Delivery works.
+type Config struct {
+	// Connect makes the publisher, and another when that one has come to its end. Its
+	// records must have no time-out of their own.
+	Connect func() (Publisher, error)
+	Spool   *spool.Spool // closed with the Delivery
+	// SpoolAfter is how long the brokers have to acknowledge an event before it goes to
+	// the spool.
+	SpoolAfter time.Duration
+	// DeliveryTimeout is how long brokers that answer may acknowledge nothing before
+	// another publisher takes the place of this one.
+	DeliveryTimeout time.Duration
+	Logger          *slog.Logger // slog.Default() if nil
+}
+
+const (
+	// replayBatch is how many events the replayer sends at a time.
+	replayBatch = 1000
+
+	// retryPause is the replayer's rest after the brokers, or the disk, refused something.
+	retryPause = time.Second
+)
+
+// Delivery takes events and acknowledges them. Publish and Ready may be called from any
+// number of goroutines.
+type Delivery struct {
+	cfg     Config
+	logger  *slog.Logger
+	metrics *metrics
+	wake    chan struct{} // something for the replayer to look at
+	syncing sync.WaitGroup
+
+	mu        sync.Mutex
+	publisher Publisher // replaced by the replayer only
+	spooling  bool      // the direct way is closed
+	since     time.Time // when it was closed
+	closed    bool
+	refusing  bool                // the spool takes nothing, which has been told
+	direct    []*sending          // given to the publisher directly and not acknowledged, in order
+	unsure    map[string]*sending // those of them that are in the spool as well, by their mark
+	progress  time.Time           // when the brokers acknowledged something last
+
+	stop     context.CancelFunc
+	replayer sync.WaitGroup
+}
+
+// sending is a record that was given to the publisher directly.
+type sending struct {
+	record   publisher.Record
+	call     *call
+	index    int // of the record in the call
+	reported bool
+	err      error
+}
+
+// settled tells that the record needs no further sending.
+func (s *sending) settled() bool {
+	return s.reported && (s.err == nil || errors.Is(s.err, publisher.ErrRefused))
+}
+
+// call is a Publish that waits. Delivery's mu guards it until done is closed.
+type call struct {
+	errs     []error
+	answered []bool
+	left     int
+	done     chan struct{}
+}
+
+// answer says what has become of one record. Only the first answer counts.
+func (c *call) answer(i int, err error) {
+	if c.answered[i] {
+		return
+	}
+	c.answered[i], c.errs[i] = true, err
+	if c.left--; c.left == 0 {
+		close(c.done)
+	}
+}
+
+// New returns a Delivery, which first sends what is in the spool. It does not wait for
+// the brokers. It works until Close, whenever ctx ends.
+func New(ctx context.Context, cfg Config) (*Delivery, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	p, err := cfg.Connect()
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	d := &Delivery{
+		cfg: cfg, logger: cfg.Logger, publisher: p, unsure: map[string]*sending{}, wake: make(chan struct{}, 1), stop: stop,
+	}
+	d.metrics = newMetrics(cfg.Spool)
+	if n := cfg.Spool.Len(); n > 0 {
+		d.spooling, d.since = true, time.Now()
+		d.metrics.spooling.Set(1)
+		d.logger.Info("sending the events that an earlier run has left in the spool", "events", n)
+		d.look()
+	}
+	d.replayer.Go(func() { d.replay(ctx) })
+	return d, nil
+}
+
+// Publish takes records in their order and returns once each is safe or refused: one
+// error for each, nil where the brokers or the store's own disk have it. errors.Is tells
+// publisher's ErrQueueFull, which also stands for a full spool, ErrNotDelivered,
+// ErrRefused and ErrClosed.
+//
+// If ctx ends first, the records that have no answer yet get its error, which also is
+// ErrNotDelivered: they may well be stored.
+func (d *Delivery) Publish(ctx context.Context, records []publisher.Record) []error {
+	if len(records) == 0 {
+		return nil
+	}
+	records = traced(ctx, records)
+	d.mu.Lock()
+	switch {
+	case d.closed:
+		d.mu.Unlock()
+		return fill(make([]error, len(records)), publisher.ErrClosed)
+	case d.spooling:
+		sync, err := d.write(records, nil)
+		d.mu.Unlock()
+		if err == nil {
+			err = d.written(sync(), len(records))
+		}
+		return fill(make([]error, len(records)), err)
+	}
+	c := d.send(records)
+	d.mu.Unlock()
+
+	timer := time.NewTimer(d.cfg.SpoolAfter)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		return c.errs
+	case <-timer.C:
+		d.mu.Lock()
+		if !d.spooling {
+			d.beginSpooling(fmt.Errorf("the brokers did not acknowledge an event within %v", d.cfg.SpoolAfter))
+		}
+		d.mu.Unlock()
+	case <-ctx.Done():
+		return d.abandon(ctx, c)
+	}
+	select {
+	case <-c.done:
+		return c.errs
+	case <-ctx.Done():
+		return d.abandon(ctx, c)
+	}
+}
+
+// traced returns the records as part of the request's span, if there is one.
+func traced(ctx context.Context, records []publisher.Record) []publisher.Record {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	parent := carrier[schema.TraceHeader]
+	if parent == "" {
+		return records
+	}
+	records = slices.Clone(records)
+	for i := range records {
+		records[i].TraceParent = parent
+	}
+	return records
+}
+
+func fill(errs []error, err error) []error {
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
+
+// abandon is for a caller that does not wait any more.
+func (d *Delivery) abandon(ctx context.Context, c *call) []error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	errs := slices.Clone(c.errs)
+	for i := range errs {
+		if !c.answered[i] {
+			errs[i] = fmt.Errorf("%w: %w", publisher.ErrNotDelivered, context.Cause(ctx))
+		}
+	}
+	return errs
+}
+
+// send gives records to the publisher.
+func (d *Delivery) send(records []publisher.Record) *call {
+	c := &call{errs: make([]error, len(records)), answered: make([]bool, len(records)), left: len(records), done: make(chan struct{})}
+	sendings := make([]*sending, len(records))
+	for i, r := range records {
+		sendings[i] = &sending{record: r, call: c, index: i}
+	}
+	if len(d.direct) == 0 {
+		d.progress = time.Now()
+	}
+	d.direct = append(d.direct, sendings...)
+	taken, err := d.publisher.Send(records, func(i int, err error) { d.report(sendings[i], err) })
+	if taken < len(records) {
+		for _, s := range sendings[taken:] {
+			s.reported, s.err = true, err
+		}
+		d.beginSpooling(err)
+	}
+	return c
+}
+
+// report is told what the brokers say of a record that was sent directly.
+func (d *Delivery) report(s *sending, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.reported, s.err = true, err
+	switch {
+	case s.settled():
+		d.progress = time.Now()
+		s.call.answer(s.index, err)
+	case !d.spooling:
+		d.beginSpooling(err)
+	}
+	n := 0
+	for n < len(d.direct) && d.direct[n].settled() {
+		n++
+	}
+	clear(d.direct[:n]) // for the garbage collector
+	d.direct = d.direct[n:]
+	d.look()
+}
+
+// look makes the replayer look.
+func (d *Delivery) look() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// beginSpooling closes the direct way. What the brokers have not acknowledged goes to
+// the spool first, in the order in which they got it.
+func (d *Delivery) beginSpooling(reason error) {
+	d.spooling, d.since = true, time.Now()
+	d.metrics.spooling.Set(1)
+	d.logger.Warn("events go to the spool until the brokers have acknowledged those before", "reason", reason)
+	d.look()
+	var left []*sending
+	var records []publisher.Record
+	var marks []string
+	for _, s := range d.direct {
+		if !s.settled() {
+			left, records, marks = append(left, s), append(records, s.record), append(marks, uuid.NewString())
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	d.metrics.oldest.Store(records[0].Time.UnixNano())
+	sync, err := d.write(records, marks)
+	if err != nil {
+		for _, s := range left {
+			s.call.answer(s.index, err)
+		}
+		return
+	}
+	for i, s := range left {
+		d.unsure[marks[i]] = s
+	}
+	d.syncing.Go(func() {
+		err := d.written(sync(), len(left))
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, s := range left {
+			s.call.answer(s.index, err)
+		}
+	})
+}
+
+// entry is a record as the spool has it.
+type entry struct {
+	Key         string    `json:"key"`
+	Value       []byte    `json:"value"`
+	Time        time.Time `json:"time"`
+	TraceParent string    `json:"traceparent,omitempty"`
+	// Mark is that of a record which was sent directly as well, and of which the brokers
+	// may say yet that they have it. It means nothing to another run.
+	Mark string `json:"mark,omitempty"`
+}
+
+func encode(r publisher.Record, mark string) ([]byte, error) {
+	raw, err := json.Marshal(entry{Key: r.Key, Value: r.Value, Time: r.Time, TraceParent: r.TraceParent, Mark: mark})
+	if err != nil {
+		return nil, fmt.Errorf("encoding an event for the spool: %w", err)
+	}
+	return raw, nil
+}
+
+func (e entry) record() publisher.Record {
+	return publisher.Record{Key: e.Key, Value: e.Value, Time: e.Time, TraceParent: e.TraceParent}
+}
+
+// write puts records into the spool, safe once sync returns nil. marks may be nil.
+func (d *Delivery) write(records []publisher.Record, marks []string) (sync func() error, err error) {
+	entries := make([][]byte, len(records))
+	for i, r := range records {
+		mark := ""
+		if marks != nil {
+			mark = marks[i]
+		}
+		if entries[i], err = encode(r, mark); err != nil {
+			return nil, err
+		}
+	}
+	sync, err = d.cfg.Spool.Write(entries)
+	if err != nil {
+		return nil, d.refused(err)
+	}
+	d.look()
+	return sync, nil
+}
+
+// written notes what sync has returned for so many records.
+func (d *Delivery) written(err error, records int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		return d.refused(err)
+	}
+	d.refusing = false
+	d.metrics.spooled.Add(float64(records))
+	return nil
+}
+
+// refused tells once, until something can be written again, that the spool takes
+// nothing, and returns what a caller of Publish gets.
+func (d *Delivery) refused(err error) error {
+	if !d.refusing && !d.closed {
+		d.logger.Error("events are refused, since the brokers do not take them and neither does the spool", "error", err)
+		d.refusing = true
+	}
+	switch {
+	case errors.Is(err, spool.ErrFull):
+		return fmt.Errorf("%w: %w", publisher.ErrQueueFull, err)
+	case errors.Is(err, spool.ErrClosed):
+		return fmt.Errorf("%w: %w", publisher.ErrClosed, err)
+	}
+	return fmt.Errorf("%w: %w", publisher.ErrNotDelivered, err)
+}
+
+// Ready returns nil if events can be taken: the spool has room for what the brokers do
+// not take, or else they answer. The error says what is wrong and what to do.
+func (d *Delivery) Ready(ctx context.Context) error {
+	d.mu.Lock()
+	closed, spooling, p := d.closed, d.spooling, d.publisher
+	d.mu.Unlock()
+	if closed {
+		return publisher.ErrClosed
+	}
+	unusable := d.cfg.Spool.Usable()
+	if unusable == nil {
+		return nil
+	}
+	if err := p.Ready(ctx); err != nil {
+		return errors.Join(err, unusable)
+	}
+	if spooling { // the brokers are back, but the way to them leads through the spool
+		return unusable
+	}
+	return nil
+}
+
+// Close takes no more records, brings those that it has to the brokers until ctx ends,
+// or none has got through for a while, and leaves the rest in the spool. It returns how
+// many those are. The error says what could not be kept.
+func (d *Delivery) Close(ctx context.Context) (spooled int, err error) {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return 0, nil
+	}
+	d.closed, d.progress = true, time.Now()
+	d.mu.Unlock()
+	d.drain(ctx)
+	d.mu.Lock()
+	if !d.spooling && len(d.direct) > 0 {
+		d.beginSpooling(errors.New("the store is closing"))
+	}
+	d.mu.Unlock()
+	d.stop()
+	d.replayer.Wait()
+	d.syncing.Wait()
+	given, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	cancel() // what is still with the publisher is in the spool
+	d.publisher.Close(given)
+	d.mu.Lock()
+	for _, s := range d.direct {
+		if !s.call.answered[s.index] {
+			s.call.answer(s.index, publisher.ErrClosed)
+		}
+	}
+	d.mu.Unlock()
+	spooled = d.cfg.Spool.Len()
+	return spooled, d.cfg.Spool.Close()
+}
+
+// drain waits until everything is with the brokers, ctx ends, or nothing has moved for
+// a while.
+func (d *Delivery) drain(ctx context.Context) {
+	const look, patience = 5 * time.Millisecond, 2 * time.Second
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		d.mu.Lock()
+		done := !d.spooling && len(d.direct) == 0
+		stuck := time.Since(d.progress) > patience
+		d.mu.Unlock()
+		if done || stuck {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
