@@ -37,7 +37,7 @@ func startOn(t *testing.T, columns, lines int, env []string, name string, args .
 	t.Helper()
 	term := &tty{cmd: exec.Command(filepath.Join(binaries, name), args...), screen: vt.NewEmulator(columns, lines), done: make(chan struct{})}
 	term.cmd.Dir = t.TempDir()
-	term.cmd.Env = append(append(os.Environ(), "TERM=xterm-256color"), env...)
+	term.cmd.Env = append(append(slices.DeleteFunc(os.Environ(), aboutTerminals), "TERM=xterm-256color"), env...)
 	var err error
 	if term.file, err = pty.StartWithSize(term.cmd, &pty.Winsize{Cols: uint16(columns), Rows: uint16(lines)}); err != nil {
 		t.Fatal(err)
@@ -82,6 +82,13 @@ func startOn(t *testing.T, columns, lines int, env []string, name string, args .
 		answering.Wait()
 	})
 	return term
+}
+
+// aboutTerminals is true of what a program would ask about the terminal of the tests: this
+// one is another, and on a CI machine programs would believe that nobody looks at it.
+func aboutTerminals(setting string) bool {
+	name, _, _ := strings.Cut(setting, "=")
+	return slices.Contains([]string{"CI", "NO_COLOR", "COLORTERM", "CLICOLOR", "CLICOLOR_FORCE"}, name)
 }
 
 // press sends keys as they are typed.
