@@ -20,6 +20,7 @@ import (
 
 	"example.com/bookstore/producer/visitors"
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/ledger"
 	"example.com/bookstore/schema/topic"
 )
 
@@ -173,30 +174,30 @@ func TestVisitorsEventsAreOnTheTopic(t *testing.T) {
 	}
 	start := time.Now()
 	path := filepath.Join(t.TempDir(), "ledger.jsonl")
-	ledger, err := visitors.CreateLedger(path)
+	kept, err := ledger.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := visitors.Run(t.Context(), visitors.PlanConfig{
 		Seed: 7, Visits: 40, Rate: 1000, Reading: 20 * time.Millisecond, LatePhones: 0.2, Duplicates: 0.1, BadClients: 0.2,
-	}, visitors.RunConfig{StoreURL: url, AsFastAsPossible: true, Record: ledger.Record}); err != nil {
+	}, visitors.RunConfig{StoreURL: url, AsFastAsPossible: true, Record: kept.Record}); err != nil {
 		t.Fatal(err)
 	}
-	if err := ledger.Close(); err != nil {
+	if err := kept.Close(); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := visitors.ReadLedger(path)
+	entries, err := ledger.ReadAll(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want, repeated, refused := map[string][]schema.Event{}, 0, 0
 	for _, e := range entries {
 		switch e.Outcome {
-		case visitors.Acknowledged:
+		case ledger.Acknowledged:
 			want[e.Event.UserID] = append(want[e.Event.UserID], e.Event)
-		case visitors.Repeated:
+		case ledger.Repeated:
 			repeated++
-		case visitors.Refused:
+		case ledger.Refused:
 			refused++
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"example.com/bookstore/producer/visitors"
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/ledger"
 	"example.com/bookstore/sparkjob/terminal"
 )
 
@@ -86,9 +87,9 @@ func (d demo) visit(ctx context.Context) ([]schema.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	var entries []visitors.Entry
+	var entries []ledger.Entry
 	runner, err := visitors.NewRunner(visitors.RunConfig{
-		StoreURL: d.StoreURL, Record: func(e visitors.Entry) error { entries = append(entries, e); return nil },
+		StoreURL: d.StoreURL, Record: func(e ledger.Entry) error { entries = append(entries, e); return nil },
 	})
 	if err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func (d demo) visit(ctx context.Context) ([]schema.Event, error) {
 	end := runner.Watch(os.Stderr, plan.Size())
 	err = runner.Run(ctx, plan.Steps())
 	end()
-	return visitors.AcknowledgedEvents(entries), errors.Join(err, runner.Stats().Err())
+	return ledger.AcknowledgedEvents(entries), errors.Join(err, runner.Stats().Err())
 }
 
 // writeForeign writes past the store, and returns where the records landed.
@@ -188,7 +189,7 @@ func (r result) check(acknowledged []schema.Event, written []kafka.TopicPartitio
 	for _, event := range r.stored {
 		stored[event.EventID] = event
 	}
-	errs := visitors.Missing(acknowledged, stored)
+	errs := ledger.Missing(acknowledged, stored)
 	if len(r.rejected) != len(written) {
 		errs = append(errs, fmt.Errorf("%d of %d foreign records are in rejected_events", len(r.rejected), len(written)))
 	}

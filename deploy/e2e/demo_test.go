@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/bookstore/producer/visitors"
+	"example.com/bookstore/schema/ledger"
 )
 
 var counts = regexp.MustCompile(`(?m)^acknowledged=(\d+) stored=(\d+) rejected=(\d+)$`)
@@ -34,14 +34,14 @@ func TestDemoPrintsEqualCounts(t *testing.T) {
 	}
 
 	// Those who send late, twice or nonsense, too: what is acknowledged is stored.
-	ledger := filepath.Join(t.TempDir(), "visits.jsonl")
+	path := filepath.Join(t.TempDir(), "visits.jsonl")
 	out, errOut, code = run(t, env, "visitors", "--visits", "30", "--as-fast-as-possible", "--seed", "7", "--late-phones", "0.2",
-		"--duplicates", "0.1", "--bad-clients", "0.2", "--ledger", ledger, "--verify")
-	entries, err := visitors.ReadLedger(ledger)
+		"--duplicates", "0.1", "--bad-clients", "0.2", "--ledger", path, "--verify")
+	entries, err := ledger.ReadAll(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := len(visitors.AcknowledgedEvents(entries))
+	n := len(ledger.AcknowledgedEvents(entries))
 	if code != 0 || n == 0 || errOut != "" || !strings.Contains(out, fmt.Sprintf("\nacknowledged=%d stored=%d\n", n, n)) {
 		t.Errorf("visitors: exit code %d, %d events in the ledger\n%s%s", code, n, out, errOut)
 	}

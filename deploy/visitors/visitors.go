@@ -14,6 +14,7 @@ import (
 	"example.com/bookstore/producer/visitors"
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/ledger"
 )
 
 // command is its settings.
@@ -97,20 +98,20 @@ func (c *command) run(ctx context.Context, out io.Writer) (err error) {
 		return printPlan(ctx, plan, out)
 	}
 	var acknowledged []schema.Event // to be verified
-	record := func(e visitors.Entry) error {
+	record := func(e ledger.Entry) error {
 		if c.Verify {
-			acknowledged = append(acknowledged, visitors.AcknowledgedEvents([]visitors.Entry{e})...)
+			acknowledged = append(acknowledged, ledger.AcknowledgedEvents([]ledger.Entry{e})...)
 		}
 		return nil
 	}
 	if c.Ledger != "" {
-		ledger, err := visitors.CreateLedger(c.Ledger)
+		file, err := ledger.Create(c.Ledger)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, ledger.Close()) }()
+		defer func() { err = errors.Join(err, file.Close()) }()
 		keep := record
-		record = func(e visitors.Entry) error { return errors.Join(keep(e), ledger.Record(e)) }
+		record = func(e ledger.Entry) error { return errors.Join(keep(e), file.Record(e)) }
 	}
 	runner, err := visitors.NewRunner(visitors.RunConfig{
 		StoreURL: c.StoreURL, AsFastAsPossible: c.AsFastAsPossible, InFlight: c.InFlight, Patience: c.Patience, Record: record,
@@ -192,7 +193,7 @@ func (c *command) verify(ctx context.Context, out io.Writer, acknowledged []sche
 		return err
 	}
 	fmt.Fprintf(out, "\nacknowledged=%d stored=%d\n", len(acknowledged), len(stored))
-	missing := visitors.Missing(acknowledged, stored)
+	missing := ledger.Missing(acknowledged, stored)
 	if len(missing) == 0 {
 		return nil
 	}

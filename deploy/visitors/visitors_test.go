@@ -17,6 +17,7 @@ import (
 	"example.com/bookstore/producer/publisher"
 	"example.com/bookstore/producer/visitors"
 	"example.com/bookstore/producer/web"
+	"example.com/bookstore/schema/ledger"
 )
 
 // brokers take everything.
@@ -70,7 +71,7 @@ func TestVisitorsCome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entries, err := visitors.ReadLedger(path)
+	entries, err := ledger.ReadAll(path)
 	if err != nil || len(entries) == 0 {
 		t.Fatalf("the ledger has %d entries: %v", len(entries), err)
 	}

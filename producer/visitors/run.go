@@ -2,7 +2,7 @@
 // stands before the data's path and says what must come out at its end.
 //
 // A Plan is what they do, made by a seed alone. A Runner lets them do it, over
-// HTTP and just as the page does. A Ledger keeps what the store has acknowledged.
+// HTTP and just as the page does. What became of each step is for a ledger to keep.
 package visitors
 
 import (
@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/ledger"
 )
 
 // RunConfig says how a plan is carried out. Zero values take the defaults.
@@ -42,7 +43,7 @@ type RunConfig struct {
 	Grace time.Duration
 	// Record is given the outcome of each step, one at a time and each visitor's in
 	// their order. Its error ends the run.
-	Record func(Entry) error
+	Record func(ledger.Entry) error
 	// Transport carries the requests; one of its own by default.
 	Transport http.RoundTripper
 }
@@ -63,7 +64,7 @@ func (c RunConfig) withDefaults() (RunConfig, error) {
 		c.Grace = 5 * time.Second
 	}
 	if c.Record == nil {
-		c.Record = func(Entry) error { return nil }
+		c.Record = func(ledger.Entry) error { return nil }
 	}
 	return c, nil
 }
@@ -195,7 +196,7 @@ func (r *Runner) dispatch(ctx, sending context.Context, groups iter.Seq[[]Step])
 }
 
 // record files an outcome.
-func (r *Runner) record(e Entry) {
+func (r *Runner) record(e ledger.Entry) {
 	r.recording.Lock()
 	defer r.recording.Unlock()
 	err := r.tally.add(e)
@@ -215,9 +216,9 @@ func Run(ctx context.Context, plan PlanConfig, cfg RunConfig) ([]schema.Event, e
 	if err != nil {
 		return nil, err
 	}
-	var entries []Entry
+	var entries []ledger.Entry
 	record := cfg.Record
-	cfg.Record = func(e Entry) error {
+	cfg.Record = func(e ledger.Entry) error {
 		entries = append(entries, e)
 		if record == nil {
 			return nil
@@ -229,5 +230,5 @@ func Run(ctx context.Context, plan PlanConfig, cfg RunConfig) ([]schema.Event, e
 		return nil, err
 	}
 	err = r.Run(ctx, p.Steps())
-	return AcknowledgedEvents(entries), errors.Join(err, r.Stats().Err())
+	return ledger.AcknowledgedEvents(entries), errors.Join(err, r.Stats().Err())
 }

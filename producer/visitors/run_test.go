@@ -20,6 +20,7 @@ import (
 	"example.com/bookstore/producer/publisher"
 	"example.com/bookstore/producer/web"
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/ledger"
 )
 
 // topic keeps the events of the real store in memory.
@@ -75,15 +76,15 @@ func quick(visits, books int) PlanConfig {
 }
 
 // carryOut carries out a plan that begins now.
-func carryOut(ctx context.Context, t *testing.T, plan PlanConfig, cfg RunConfig) ([]Entry, Stats, error) {
+func carryOut(ctx context.Context, t *testing.T, plan PlanConfig, cfg RunConfig) ([]ledger.Entry, Stats, error) {
 	t.Helper()
 	p, err := NewPlan(plan)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var entries []Entry
+	var entries []ledger.Entry
 	if cfg.Record == nil {
-		cfg.Record = func(e Entry) error { entries = append(entries, e); return nil }
+		cfg.Record = func(e ledger.Entry) error { entries = append(entries, e); return nil }
 	}
 	r, err := NewRunner(cfg)
 	if err != nil {
@@ -94,10 +95,10 @@ func carryOut(ctx context.Context, t *testing.T, plan PlanConfig, cfg RunConfig)
 }
 
 // sameEvents holds what the ledger says against what the store has published.
-func sameEvents(t *testing.T, entries []Entry, k *topic) {
+func sameEvents(t *testing.T, entries []ledger.Entry, k *topic) {
 	t.Helper()
-	acknowledged := AcknowledgedEvents(entries)
-	for _, err := range Missing(acknowledged, k.events) {
+	acknowledged := ledger.AcknowledgedEvents(entries)
+	for _, err := range ledger.Missing(acknowledged, k.events) {
 		t.Error(err)
 	}
 	once := map[string]bool{}
@@ -123,7 +124,7 @@ func TestPeopleActInOrder(t *testing.T) {
 	sameEvents(t, entries, k)
 
 	open, users, kinds := map[string]string{}, map[string]bool{}, map[schema.EventType]int{}
-	for _, e := range AcknowledgedEvents(entries) {
+	for _, e := range ledger.AcknowledgedEvents(entries) {
 		users[e.UserID] = true
 		kinds[e.EventType]++
 		switch e.EventType {
@@ -166,19 +167,19 @@ func unreliable(s http.Handler) http.Handler {
 
 // Everything that a plan can have, with a store that fails now and then: what is
 // in the file is what the store has, and each event once.
-func TestLedgerIsWhatTheStoreHas(t *testing.T) {
+func TestTheLedgerIsWhatTheStoreHas(t *testing.T) {
 	url, k := store(t, unreliable)
 	path := filepath.Join(t.TempDir(), "ledger.jsonl")
-	ledger, err := CreateLedger(path)
+	kept, err := ledger.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	plan := PlanConfig{Seed: 5, Visits: 60, Rate: 50, LatePhones: 0.2, Duplicates: 0.1, BadClients: 0.1, WrongClocks: 0.2}
-	_, stats, err := carryOut(t.Context(), t, plan, RunConfig{StoreURL: url, AsFastAsPossible: true, InFlight: 8, Record: ledger.Record})
-	if err := errors.Join(err, stats.Err(), ledger.Close()); err != nil {
+	_, stats, err := carryOut(t.Context(), t, plan, RunConfig{StoreURL: url, AsFastAsPossible: true, InFlight: 8, Record: kept.Record})
+	if err := errors.Join(err, stats.Err(), kept.Close()); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := ReadLedger(path)
+	entries, err := ledger.ReadAll(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,9 +212,9 @@ func TestLedgerIsWhatTheStoreHas(t *testing.T) {
 		// As fast as possible, what happens now has happened now; what is late, long ago.
 		lag := e.AcknowledgedAt.Sub(e.Event.EventTime)
 		switch {
-		case e.Outcome == Refused && (e.Payload == nil || e.Status < 400 || e.Status > 499 || e.Detail == ""):
+		case e.Outcome == ledger.Refused && (e.Payload == nil || e.Status < 400 || e.Status > 499 || e.Detail == ""):
 			t.Errorf("refused: %+v", e)
-		case e.Outcome == Refused:
+		case e.Outcome == ledger.Refused:
 		case e.Late && (lag < minLate-wrongestClock || lag > 24*time.Hour):
 			t.Errorf("late by %v: %+v", lag, e)
 		case !e.Late && lag.Abs() > wrongestClock+30*time.Second:
@@ -242,7 +243,7 @@ func TestARefusalIsFiled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(entries) < 4 || entries[2].Outcome != Refused || entries[2].Detail != "the store answered 400: no more" || entries[2].Attempts != 1 {
+	if len(entries) < 4 || entries[2].Outcome != ledger.Refused || entries[2].Detail != "the store answered 400: no more" || entries[2].Attempts != 1 {
 		t.Errorf("entries = %+v", entries)
 	}
 	if err := stats.Err(); stats.Refused != 1 || err == nil || err.Error() != "1 events were refused" {
@@ -258,7 +259,7 @@ func TestABadClientThatIsAcceptedIsAFault(t *testing.T) {
 	plan := quick(1, 1)
 	plan.BadClients = 1
 	entries, stats, err := carryOut(t.Context(), t, plan, RunConfig{StoreURL: url, AsFastAsPossible: true})
-	if err != nil || stats.BadAccepted == 0 || stats.Err() == nil || len(AcknowledgedEvents(entries)) != 0 {
+	if err != nil || stats.BadAccepted == 0 || stats.Err() == nil || len(ledger.AcknowledgedEvents(entries)) != 0 {
 		t.Errorf("stats = %+v: %v, %v", stats, stats.Err(), err)
 	}
 }
@@ -406,7 +407,7 @@ func TestALedgerThatCannotBeWrittenEndsTheRun(t *testing.T) {
 	full := errors.New("no space left")
 	n := 0
 	_, _, err := carryOut(t.Context(), t, PlanConfig{}, RunConfig{
-		StoreURL: url, AsFastAsPossible: true, Record: func(Entry) error {
+		StoreURL: url, AsFastAsPossible: true, Record: func(ledger.Entry) error {
 			if n++; n >= 3 {
 				return full
 			}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"example.com/bookstore/schema/ledger"
 )
 
 // Stats counts what has become of a plan so far.
@@ -23,7 +25,7 @@ type Stats struct {
 	BadAccepted    int           // payloads of bad clients that the store took; a fault
 	Retries        int           // requests for an event beyond its first
 	Elapsed        time.Duration // since the beginning, until the end
-	P50, P99, Max  time.Duration // latency of the acknowledged; see Entry.LatencyMS
+	P50, P99, Max  time.Duration // latency of the acknowledged; see ledger.Entry.LatencyMS
 }
 
 // Rate is the different events acknowledged, a second.
@@ -102,27 +104,27 @@ func (t *tally) skip(n int) {
 	t.stats.Done += n
 }
 
-func (t *tally) add(e Entry) error {
+func (t *tally) add(e ledger.Entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.stats
 	s.Done++
 	s.Retries += max(0, e.Attempts-1)
 	switch bad := e.Payload != nil; {
-	case bad && e.Outcome == Refused:
+	case bad && e.Outcome == ledger.Refused:
 		s.BadRefused++
-	case bad && e.Outcome == Acknowledged:
+	case bad && e.Outcome == ledger.Acknowledged:
 		s.BadAccepted++
 	case bad: // the store was away, and need not know of it
-	case e.Outcome == Acknowledged:
+	case e.Outcome == ledger.Acknowledged:
 		s.Acknowledged++
-	case e.Outcome == Repeated:
+	case e.Outcome == ledger.Repeated:
 		s.Repeated++
-	case e.Outcome == Refused:
+	case e.Outcome == ledger.Refused:
 		s.Refused++
-	case e.Outcome == Unacknowledged:
+	case e.Outcome == ledger.Unacknowledged:
 		s.Unacknowledged++
-	case e.Outcome == Unknown:
+	case e.Outcome == ledger.Unknown:
 		s.Unknown++
 	}
 	if e.AcknowledgedAt.IsZero() {

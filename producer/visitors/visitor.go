@@ -18,6 +18,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/ledger"
 )
 
 // attemptTimeout is how long the page waits for one answer, which is longer than
@@ -78,9 +79,9 @@ func (v *visitor) dequeue() []Step {
 // item is a step on its way.
 type item struct {
 	step     Step
-	event    schema.Event // as it is sent
-	began    time.Time    // from which its latency counts
-	outcome  Outcome      // "" until it is known
+	event    schema.Event   // as it is sent
+	began    time.Time      // from which its latency counts
+	outcome  ledger.Outcome // "" until it is known
 	settled  time.Time
 	attempts int
 	reached  bool // an attempt may have come to the store
@@ -113,9 +114,9 @@ func (v *visitor) do(ctx context.Context, group []Step) {
 			if it.outcome != "" {
 				continue
 			}
-			it.settle(Unacknowledged, err)
+			it.settle(ledger.Unacknowledged, err)
 			if it.reached {
-				it.outcome = Unknown
+				it.outcome = ledger.Unknown
 			}
 			v.left = true
 		}
@@ -126,13 +127,13 @@ func (v *visitor) do(ctx context.Context, group []Step) {
 }
 
 // entry is the outcome of an item as the ledger has it.
-func (v *visitor) entry(it *item) Entry {
-	e := Entry{
+func (v *visitor) entry(it *item) ledger.Entry {
+	e := ledger.Entry{
 		Outcome: it.outcome, Event: it.event, Payload: it.step.Payload, PlannedAt: it.step.At, Attempts: it.attempts,
 		LatencyMS: float64(it.settled.Sub(it.began).Microseconds()) / 1000,
 		Status:    it.status, Detail: it.detail, Late: it.step.Late, Duplicate: it.step.Duplicate,
 	}
-	if it.outcome == Acknowledged {
+	if it.outcome == ledger.Acknowledged {
 		e.AcknowledgedAt = it.settled.UTC().Truncate(time.Millisecond)
 	}
 	if it.step.Bad() {
@@ -140,10 +141,10 @@ func (v *visitor) entry(it *item) Entry {
 		return e
 	}
 	before, ok := v.events[it.event.EventID]
-	if ok && before.outcome == Acknowledged && it.outcome == Acknowledged {
-		e.Outcome = Repeated
+	if ok && before.outcome == ledger.Acknowledged && it.outcome == ledger.Acknowledged {
+		e.Outcome = ledger.Repeated
 	}
-	if !ok || before.outcome != Acknowledged {
+	if !ok || before.outcome != ledger.Acknowledged {
 		v.events[it.event.EventID] = it
 	}
 	return e
@@ -269,11 +270,11 @@ func (v *visitor) post(ctx context.Context, items []*item, body []byte) error {
 		it.status = result.Status
 		switch {
 		case result.Status == http.StatusAccepted:
-			it.settle(Acknowledged, nil)
+			it.settle(ledger.Acknowledged, nil)
 		case result.Status == http.StatusTooManyRequests: // not taken
 			remaining = errors.New(result.Detail)
 		case result.Status >= 400 && result.Status < 500 && result.Status != http.StatusRequestTimeout:
-			it.settle(Refused, errors.New(result.Detail))
+			it.settle(ledger.Refused, errors.New(result.Detail))
 		default:
 			it.reached = true
 			remaining = errors.New(result.Detail)
@@ -285,7 +286,7 @@ func (v *visitor) post(ctx context.Context, items []*item, body []byte) error {
 	return answer.again(remaining)
 }
 
-func (it *item) settle(outcome Outcome, err error) {
+func (it *item) settle(outcome ledger.Outcome, err error) {
 	it.outcome, it.settled = outcome, time.Now()
 	if err != nil {
 		it.detail = err.Error()

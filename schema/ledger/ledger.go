@@ -1,11 +1,15 @@
-package visitors
+// Package ledger is what one who sends events keeps of them: each with what became of
+// it. It stands before the data's path, and is what its end is held against.
+package ledger
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"sync"
 	"time"
@@ -84,9 +88,9 @@ type Ledger struct {
 	fault error // of writing or bringing to the disk; there is no use in going on
 }
 
-// CreateLedger makes the file, which must not exist: what was acknowledged once
+// Create makes the file, which must not exist: what was acknowledged once
 // is not overwritten.
-func CreateLedger(path string) (*Ledger, error) {
+func Create(path string) (*Ledger, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("creating the ledger: %s exists already; name another file or remove it", path)
@@ -142,24 +146,47 @@ func (l *Ledger) Close() error {
 	return l.fault
 }
 
-// ReadLedger reads every entry of a file, in the order of their outcomes. A last
-// line that was cut off, by the end of the program that wrote it, is left out;
-// any other that is no entry is an error.
-func ReadLedger(path string) ([]Entry, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the ledger: %w", err)
-	}
-	var entries []Entry
-	for n := 1; len(content) > 0; n++ {
-		line, rest, whole := bytes.Cut(content, []byte("\n"))
-		content = rest
-		var e Entry
-		if err := json.Unmarshal(line, &e); err != nil {
-			if !whole {
-				break
+// Read yields the entries of a file, in the order of their outcomes, and holds one at
+// a time. A last line that was cut off, by the end of the program that wrote it, is
+// left out; any other that is no entry is an error, the last thing it yields.
+func Read(path string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		file, err := os.Open(path)
+		if err != nil {
+			yield(Entry{}, fmt.Errorf("reading the ledger: %w", err))
+			return
+		}
+		defer file.Close()
+		lines := bufio.NewReaderSize(file, 64<<10)
+		for n := 1; ; n++ {
+			line, fault := lines.ReadBytes('\n')
+			if fault != nil && !errors.Is(fault, io.EOF) {
+				yield(Entry{}, fmt.Errorf("reading the ledger: %w", fault))
+				return
 			}
-			return nil, fmt.Errorf("reading the ledger: line %d of %s: %w", n, path, err)
+			if len(line) == 0 {
+				return
+			}
+			var e Entry
+			if err := json.Unmarshal(line, &e); err != nil {
+				if fault == nil {
+					yield(Entry{}, fmt.Errorf("reading the ledger: line %d of %s: %w", n, path, err))
+				}
+				return
+			}
+			if !yield(e, nil) || fault != nil {
+				return
+			}
+		}
+	}
+}
+
+// ReadAll returns all that Read yields.
+func ReadAll(path string) ([]Entry, error) {
+	var entries []Entry
+	for e, err := range Read(path) {
+		if err != nil {
+			return nil, err
 		}
 		entries = append(entries, e)
 	}

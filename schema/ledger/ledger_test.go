@@ -1,4 +1,4 @@
-package visitors
+package ledger
 
 import (
 	"bufio"
@@ -11,30 +11,38 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/bookstore/schema"
 )
 
-func entriesOf(t testing.TB, n int) (entries []Entry) {
-	t.Helper()
-	for _, s := range steps(t, PlanConfig{Steps: n, BadClients: 0.2, Duplicates: 0.2}) {
-		e := Entry{
-			Outcome: Acknowledged, Event: s.Event, PlannedAt: s.At, AcknowledgedAt: s.At.Add(3 * time.Millisecond),
-			Attempts: 2, LatencyMS: 3.25, Status: 202, Late: s.Late, Duplicate: s.Duplicate,
-		}
-		if s.Bad() {
-			e = Entry{Outcome: Refused, Payload: s.Payload, PlannedAt: s.At, Attempts: 1, Status: 400, Detail: "the store answered 400: no"}
+// entriesOf makes entries of each kind.
+func entriesOf(n int) (entries []Entry) {
+	planned := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for i := range n {
+		at := planned.Add(time.Duration(i) * time.Second)
+		e := Entry{Outcome: Refused, Payload: []byte("purchase;\xe9"), PlannedAt: at, Attempts: 1, Status: 400, Detail: "the store answered 400: no"}
+		if i%4 > 0 {
+			e = Entry{
+				Outcome: []Outcome{Acknowledged, Repeated, Unknown}[i%3],
+				Event: schema.Event{
+					EventID: schema.NewEventID(), EventType: schema.Purchase, EventTime: at, UserID: fmt.Sprint("u", i), BookID: "emma",
+				},
+				PlannedAt: at, AcknowledgedAt: at.Add(3 * time.Millisecond),
+				Attempts: 2, LatencyMS: 3.25, Status: 202, Late: i%2 == 0, Duplicate: i%3 == 1,
+			}
 		}
 		entries = append(entries, e)
 	}
 	return entries
 }
 
-func TestLedgerIsReadBack(t *testing.T) {
+func TestReadBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.jsonl")
-	l, err := CreateLedger(path)
+	l, err := Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := entriesOf(t, 100)
+	want := entriesOf(100)
 	for _, e := range want {
 		if err := l.Record(e); err != nil {
 			t.Fatal(err)
@@ -46,25 +54,25 @@ func TestLedgerIsReadBack(t *testing.T) {
 	if err := l.Record(want[0]); err == nil {
 		t.Error("a closed ledger takes entries")
 	}
-	if got, err := ReadLedger(path); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := ReadAll(path); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("read %v, %v, want %v", got, err, want)
 	}
-	if _, err := CreateLedger(path); err == nil || !strings.Contains(err.Error(), "exists already") {
+	if _, err := Create(path); err == nil || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("the ledger is overwritten: %v", err)
 	}
-	if _, err := ReadLedger(path + "x"); err == nil {
+	if _, err := ReadAll(path + "x"); err == nil {
 		t.Error("a ledger that is not there was read")
 	}
 }
 
 // Wherever the last line is cut off, the ones before are read.
-func TestLedgerMayBeCutOff(t *testing.T) {
+func TestMayBeCutOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.jsonl")
-	l, err := CreateLedger(path)
+	l, err := Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := entriesOf(t, 3)
+	want := entriesOf(3)
 	for _, e := range want {
 		if err := l.Record(e); err != nil {
 			t.Fatal(err)
@@ -85,7 +93,7 @@ func TestLedgerMayBeCutOff(t *testing.T) {
 		if content[n] == '\n' { // all of a line but its end
 			whole++
 		}
-		got, err := ReadLedger(path)
+		got, err := ReadAll(path)
 		if err != nil || len(got) != whole || (whole > 0 && !reflect.DeepEqual(got, want[:whole])) {
 			t.Fatalf("of the first %d bytes: %d entries, %v, want %d", n, len(got), err, whole)
 		}
@@ -94,20 +102,20 @@ func TestLedgerMayBeCutOff(t *testing.T) {
 	if err := os.WriteFile(path, broken, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadLedger(path); err == nil || !strings.Contains(err.Error(), "line 1 of") {
+	if _, err := ReadAll(path); err == nil || !strings.Contains(err.Error(), "line 1 of") {
 		t.Errorf("err = %v, want that line 1 is broken", err)
 	}
 }
 
 // A program that is killed leaves every entry that it has recorded.
-func TestLedgerOutlivesItsProgram(t *testing.T) {
+func TestOutlivesItsProgram(t *testing.T) {
 	const variable = "TEST_LEDGER"
 	if path := os.Getenv(variable); path != "" {
-		l, err := CreateLedger(path)
+		l, err := Create(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		entries := entriesOf(t, 500)
+		entries := entriesOf(500)
 		for n := 0; ; n++ {
 			if err := l.Record(entries[n%len(entries)]); err != nil {
 				t.Fatal(err)
@@ -116,7 +124,7 @@ func TestLedgerOutlivesItsProgram(t *testing.T) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "ledger.jsonl")
-	program := exec.Command(os.Args[0], "-test.run=^TestLedgerOutlivesItsProgram$")
+	program := exec.Command(os.Args[0], "-test.run=^TestOutlivesItsProgram$")
 	program.Env = append(os.Environ(), variable+"="+path)
 	out, err := program.StdoutPipe()
 	if err != nil {
@@ -137,7 +145,7 @@ func TestLedgerOutlivesItsProgram(t *testing.T) {
 	if err := program.Wait(); err == nil || recorded < 1000 {
 		t.Fatalf("the program has ended by itself: %v, after %d entries", err, recorded)
 	}
-	entries, err := ReadLedger(path)
+	entries, err := ReadAll(path)
 	if err != nil || len(entries) < recorded {
 		t.Errorf("%d entries are left of %d: %v", len(entries), recorded, err)
 	}
