@@ -84,3 +84,45 @@ func fuzzEndpoint(f *testing.F, path string) {
 func FuzzPostEvents(f *testing.F) { fuzzEndpoint(f, "/events") }
 
 func FuzzPostTrackEvent(f *testing.F) { fuzzEndpoint(f, "/track-event") }
+
+// FuzzPostPurchases sends any body as the form of a book's page: either it leads to the
+// confirmation of one purchase that goes to the topic, or to a page that says why not.
+func FuzzPostPurchases(f *testing.F) {
+	for _, h := range hostileInputs(f) {
+		if h.Method == http.MethodPost && h.Path == "/purchases" && h.Body.Times < 1000 {
+			f.Add([]byte(h.Body.text()), "a")
+		}
+	}
+	const form = "book_id=dracula&event_id=01890a5d-ac96-774b-bcce-b302099a8057"
+	f.Add([]byte(form), "")
+	f.Add([]byte(form+"&event_time=2026-03-01T10%3A15%3A30.123Z"), "visitor")
+	f.Add([]byte(form+"&book_id=%3Cscript%3Ealert(1)%3C%2Fscript%3E&event_time=%3Cscript%3E"), "")
+	p := &fakePublisher{}
+	s, err := New(Config{Publisher: p, Logger: slog.New(slog.DiscardHandler), Clock: func() time.Time { return now }})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, visitor string) {
+		p.records, s.purchases.recent = nil, nil
+		w := send(s, http.MethodPost, "/purchases", string(body), "Content-Type", formType, "Accept", "text/html", "Cookie", "user_id="+visitor)
+		events := p.events(t)
+		switch w.Code {
+		case http.StatusSeeOther:
+			if len(events) != 1 || w.Header().Get("Location") != "/purchases/"+events[0].EventID || events[0].EventType != schema.Purchase {
+				t.Fatalf("%v leads to %s", events, w.Header().Get("Location"))
+			}
+			if _, ok := catalogue.ByID(events[0].BookID); !ok {
+				t.Errorf("the unknown book %q is bought", events[0].BookID)
+			}
+		case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+			if len(events) != 0 {
+				t.Errorf("a refused form makes the events %v", events)
+			}
+			if page := w.Body.String(); !strings.Contains(page, "<h1>") || strings.Contains(page, "<script>") {
+				t.Errorf("the page is none, or has a script of the visitor's:\n%s", page)
+			}
+		default:
+			t.Fatalf("status %d: %s", w.Code, w.Body)
+		}
+	})
+}

@@ -14,20 +14,21 @@ const (
 	// burst is how many seconds' worth of requests a visitor may send at once.
 	burst = 2
 
-	// maxVisitors is how many visitors' rates are remembered, at least and by half at
-	// most: some tens of megabytes, whoever comes.
+	// maxVisitors bounds a generation: with the former one some tens of megabytes, whoever
+	// comes. Whoever is forgotten for it may only send a burst again.
 	maxVisitors = 50_000
 )
 
-// limiter bounds the requests of each visitor. What it remembers is bounded, too: once
-// a generation has maxVisitors it becomes the former one, and what was before that is
-// forgotten. Whoever is forgotten may only send a burst again.
+// limiter bounds the requests of each visitor. After the seconds of a burst without a
+// request a visitor may send all of it again, and so need not be remembered: once a
+// generation is as old it becomes the former one, and what was before that is forgotten.
 type limiter struct {
 	limit rate.Limit
 
 	mu             sync.Mutex
 	current        map[string]*rate.Limiter
 	former         map[string]*rate.Limiter
+	began          time.Time // when current did
 	generationSize int
 }
 
@@ -38,7 +39,7 @@ func newLimiter(perSecond int) *limiter {
 // wait returns how long the visitor must wait before the next request, 0 if this one
 // may go on.
 func (l *limiter) wait(key string, now time.Time) time.Duration {
-	visitor := l.of(key)
+	visitor := l.of(key, now)
 	r := visitor.ReserveN(now, 1)
 	delay := r.DelayFrom(now)
 	if delay > 0 {
@@ -47,9 +48,12 @@ func (l *limiter) wait(key string, now time.Time) time.Duration {
 	return delay
 }
 
-func (l *limiter) of(key string) *rate.Limiter {
+func (l *limiter) of(key string, now time.Time) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if now.Sub(l.began) > burst*time.Second {
+		l.renew(now)
+	}
 	if v, ok := l.current[key]; ok {
 		return v
 	}
@@ -58,10 +62,14 @@ func (l *limiter) of(key string) *rate.Limiter {
 		v = rate.NewLimiter(l.limit, burst*int(l.limit))
 	}
 	if len(l.current) >= l.generationSize {
-		l.former, l.current = l.current, map[string]*rate.Limiter{}
+		l.renew(now)
 	}
 	l.current[key] = v
 	return v
+}
+
+func (l *limiter) renew(now time.Time) {
+	l.former, l.current, l.began = l.current, map[string]*rate.Limiter{}, now
 }
 
 // limitRate refuses what a visitor sends faster than is human. The visitor is known by

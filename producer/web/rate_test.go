@@ -73,3 +73,28 @@ func TestLimiterForgets(t *testing.T) {
 		}
 	}
 }
+
+// Memory follows how many visitors there are at a time, not how many have ever come.
+func TestLimiterRemembersForABurstOnly(t *testing.T) {
+	l := newLimiter(10)
+	for i := range 10_000 { // a hundred new visitors a second
+		at := now.Add(time.Duration(i) * 10 * time.Millisecond)
+		l.wait(fmt.Sprint(i), at)
+		if n, most := len(l.current)+len(l.former), 2*burst*100+2; n > most {
+			t.Fatalf("%d visitors are remembered after %d, want at most %d", n, i, most)
+		}
+	}
+	at := now.Add(time.Hour)
+	for range burst * 10 {
+		l.wait("busy", at)
+	}
+	for i := range 39 { // 3.9 seconds, in which generations end, give one request each 100 ms
+		at = at.Add(100 * time.Millisecond)
+		if delay := l.wait("busy", at); delay != 0 {
+			t.Fatalf("request %d must wait for %v", i, delay)
+		}
+		if delay := l.wait("busy", at); delay == 0 {
+			t.Fatalf("two requests at once after request %d", i)
+		}
+	}
+}
