@@ -341,6 +341,7 @@ func TestBrokerAwayAndBack(t *testing.T) {
 		want = append(want, fmt.Sprintf("c-%d", i))
 	}
 	f.checkStored(t, append(want, "a-2")...)
+	eventually(t, "the end is told", func() bool { return strings.Contains(f.log.String(), "the brokers have everything") })
 	if text := f.log.String(); f.log.lines() != 2 || !strings.Contains(text, "events go to the spool") || !strings.Contains(text, "sent=100") {
 		t.Errorf("want one line when it begins and one when it has ended:\n%s", text)
 	}
