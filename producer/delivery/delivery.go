@@ -24,11 +24,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/propagation"
 
 	"example.com/bookstore/producer/publisher"
 	"example.com/bookstore/producer/spool"
-	"example.com/bookstore/schema"
 )
 
 // Publisher is what a Delivery needs of a publisher.Publisher.
@@ -155,7 +153,6 @@ func (d *Delivery) Publish(ctx context.Context, records []publisher.Record) []er
 	if len(records) == 0 {
 		return nil
 	}
-	records = traced(ctx, records)
 	d.mu.Lock()
 	switch {
 	case d.closed:
@@ -192,21 +189,6 @@ func (d *Delivery) Publish(ctx context.Context, records []publisher.Record) []er
 	case <-ctx.Done():
 		return d.abandon(ctx, c)
 	}
-}
-
-// traced returns the records as part of the request's span, if there is one.
-func traced(ctx context.Context, records []publisher.Record) []publisher.Record {
-	carrier := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, carrier)
-	parent := carrier[schema.TraceHeader]
-	if parent == "" {
-		return records
-	}
-	records = slices.Clone(records)
-	for i := range records {
-		records[i].TraceParent = parent
-	}
-	return records
 }
 
 func fill(errs []error, err error) []error {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	sdk "go.opentelemetry.io/otel/sdk/trace"
 
 	"example.com/bookstore/producer/publisher"
 	"example.com/bookstore/producer/spool"
@@ -669,17 +669,20 @@ func TestContextEnds(t *testing.T) {
 	}
 }
 
-// A record belongs to the request's span, also when it goes to the spool.
-func TestRecordsBelongToTheRequest(t *testing.T) {
-	ctx, span := sdk.NewTracerProvider().Tracer("test").Start(t.Context(), "request")
-	given := records("a-0")
-	given[0].TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	want := fmt.Sprintf("00-%s-%s-01", span.SpanContext().TraceID(), span.SpanContext().SpanID())
-	if got := traced(ctx, given)[0].TraceParent; got != want {
-		t.Errorf("traceparent = %s, want %s", got, want)
+// A record is the same after the spool, and so still belongs to its request.
+func TestRecordsOfTheSpoolBelongToTheirRequest(t *testing.T) {
+	given := records("a-0")[0]
+	given.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	raw, err := encode(given, "mark")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := traced(t.Context(), given)[0].TraceParent; got != given[0].TraceParent {
-		t.Errorf("traceparent without a span = %s, want the client's", got)
+	var e entry
+	if err := json.Unmarshal(raw, &e); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.record(); got.TraceParent != given.TraceParent || string(got.Value) != string(given.Value) || got.Key != given.Key || !got.Time.Equal(given.Time) {
+		t.Errorf("after the spool %+v, want %+v", got, given)
 	}
 }
 

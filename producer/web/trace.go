@@ -19,7 +19,7 @@ import (
 var traceForm = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$`)
 
 // traceParent returns the W3C trace context of a request, unchanged, so that the
-// record belongs to the client's trace. Without a valid one it begins a trace,
+// record belongs to the client's trace, or to the span that trace has made. Without a valid one it begins a trace,
 // which nobody has recorded yet.
 func traceParent(h http.Header) string {
 	given := h.Get(schema.TraceHeader)
@@ -31,8 +31,9 @@ func traceParent(h http.Header) string {
 	return "00-" + hex.EncodeToString(id[:16]) + "-" + hex.EncodeToString(id[16:]) + "-00"
 }
 
-// trace makes a span for each request, within the client's trace if it names one. The
-// spans of the records that it publishes are children of it.
+// trace makes a span for each request, within the client's trace if it names one, and
+// puts it in the place of the client's: the spans of the records that the request
+// publishes are children of it.
 func (s *Server) trace(next echo.HandlerFunc) echo.HandlerFunc {
 	if s.tracer == nil {
 		return next
@@ -48,6 +49,7 @@ func (s *Server) trace(next echo.HandlerFunc) echo.HandlerFunc {
 			semconv.URLScheme(c.Scheme()),
 		))
 		defer span.End()
+		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(r.Header)) // for traceParent
 		c.SetRequest(r.WithContext(ctx))
 		err := next(c)
 		status := c.Response().Status

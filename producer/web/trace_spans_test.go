@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"testing"
@@ -18,11 +19,15 @@ import (
 // spanContexts remembers within which span each call to Publish was made.
 type spanContexts struct {
 	fakePublisher
-	seen []trace.SpanContext
+	seen    []trace.SpanContext
+	parents []string // trace contexts of the records
 }
 
 func (p *spanContexts) Publish(ctx context.Context, records []publisher.Record) []error {
 	p.seen = append(p.seen, trace.SpanContextFromContext(ctx))
+	for _, r := range records {
+		p.parents = append(p.parents, r.TraceParent)
+	}
 	return p.fakePublisher.Publish(ctx, records)
 }
 
@@ -42,7 +47,7 @@ func TestEachRequestIsASpan(t *testing.T) {
 	send(s, http.MethodGet, "/nowhere", "")
 
 	ended := spans.Ended()
-	if len(ended) != 3 || len(p.seen) != 2 {
+	if len(ended) != 3 || len(p.seen) != 2 || len(p.parents) != 2 {
 		t.Fatalf("%d spans and %d publications", len(ended), len(p.seen))
 	}
 	for i, want := range []struct {
@@ -72,6 +77,10 @@ func TestEachRequestIsASpan(t *testing.T) {
 	for i, seen := range p.seen {
 		if !seen.Equal(ended[i].SpanContext()) {
 			t.Errorf("publication %d was made within %v, not the request's span", i, seen)
+		}
+		want := fmt.Sprintf("00-%s-%s-01", ended[i].SpanContext().TraceID(), ended[i].SpanContext().SpanID())
+		if got := p.parents[i]; got != want {
+			t.Errorf("traceparent of record %d = %s, want the request's %s", i, got, want)
 		}
 	}
 }
