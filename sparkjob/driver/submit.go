@@ -26,10 +26,10 @@ const (
 )
 
 // Submit runs the job, or those of its queries that c names, until ctx ends, and then
-// stops its queries. It starts those that do not run, and goes on watching those that do, such as after a driver was
-// killed. A query that fails is started again from its checkpoint, and all of them
-// are when the server has lost the session or was started anew. What happens is
-// written to out, a line an event.
+// stops its queries. It starts those that do not run, and goes on watching those that
+// do, such as after a driver was killed. A query that fails is started again from its
+// checkpoint, and all of them are when the server has lost the session or was started
+// anew. What happens is written to out, a line an event.
 //
 // It returns nil if the queries ended because ctx did or because somebody stopped
 // them, and otherwise why they could not go on.
