@@ -131,7 +131,7 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 	case <-ctx.Done():
 	}
 	server.Drain()
-	<-time.After(cfg.DrainDelay)
+	time.Sleep(cfg.DrainDelay)
 	err = errors.Join(end(ctx, events, server, cfg, logger), <-served)
 	logger.Debug("the store is closed")
 	return err

@@ -157,45 +157,34 @@ func (d *Delivery) Publish(ctx context.Context, records []publisher.Record) []er
 	switch {
 	case d.closed:
 		d.mu.Unlock()
-		return fill(make([]error, len(records)), publisher.ErrClosed)
+		return slices.Repeat([]error{publisher.ErrClosed}, len(records))
 	case d.spooling:
 		sync, err := d.write(records, nil)
 		d.mu.Unlock()
 		if err == nil {
 			err = d.written(sync(), len(records))
 		}
-		return fill(make([]error, len(records)), err)
+		return slices.Repeat([]error{err}, len(records))
 	}
 	c := d.send(records)
 	d.mu.Unlock()
 
 	timer := time.NewTimer(d.cfg.SpoolAfter)
 	defer timer.Stop()
-	select {
-	case <-c.done:
-		return c.errs
-	case <-timer.C:
-		d.mu.Lock()
-		if !d.spooling {
-			d.beginSpooling(fmt.Errorf("the brokers did not acknowledge an event within %v", d.cfg.SpoolAfter))
+	for {
+		select {
+		case <-c.done:
+			return c.errs
+		case <-timer.C:
+			d.mu.Lock()
+			if !d.spooling {
+				d.beginSpooling(fmt.Errorf("the brokers did not acknowledge an event within %v", d.cfg.SpoolAfter))
+			}
+			d.mu.Unlock()
+		case <-ctx.Done():
+			return d.abandon(ctx, c)
 		}
-		d.mu.Unlock()
-	case <-ctx.Done():
-		return d.abandon(ctx, c)
 	}
-	select {
-	case <-c.done:
-		return c.errs
-	case <-ctx.Done():
-		return d.abandon(ctx, c)
-	}
-}
-
-func fill(errs []error, err error) []error {
-	for i := range errs {
-		errs[i] = err
-	}
-	return errs
 }
 
 // abandon is for a caller that does not wait any more.

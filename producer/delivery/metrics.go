@@ -36,9 +36,9 @@ func newMetrics(s *spool.Spool) *metrics {
 		}),
 		bytes:   gauge("spool_bytes", "Size of the spool on disk.", func() float64 { return float64(s.Bytes()) }),
 		waiting: gauge("spool_events", "Events in the spool.", func() float64 { return float64(s.Len()) }),
+		limit:   gauge("spool_limit_bytes", "Most that the spool may hold.", func() float64 { return float64(s.Limit()) }),
 		syncs:   s.Syncs(),
 	}
-	m.limit = gauge("spool_limit_bytes", "Most that the spool may hold.", func() float64 { return float64(s.Limit()) })
 	m.age = gauge("spool_oldest_age_seconds", "Age of the oldest event in the spool; 0 if it is empty.", func() float64 {
 		if at := m.oldest.Load(); at != 0 {
 			return time.Since(time.Unix(0, at)).Seconds()
@@ -68,7 +68,8 @@ func (d *Delivery) Collect(ch chan<- prometheus.Metric) {
 	d.current().Collect(ch)
 }
 
-// current is the publisher as of now. Unlike mu, what it takes is never held for long.
+// current is the publisher as of now. Like a new event it may have to wait while the last
+// of the spool is sent, at most for Config.SpoolAfter.
 func (d *Delivery) current() Publisher {
 	d.mu.Lock()
 	defer d.mu.Unlock()

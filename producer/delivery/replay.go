@@ -221,7 +221,10 @@ func (d *Delivery) sendAndWait(ctx context.Context, records []publisher.Record, 
 		d.reconnect(ctx, err)
 		taken = 0
 	}
+	idle := time.NewTimer(d.cfg.DeliveryTimeout)
+	defer idle.Stop()
 	for reported := 0; reported < taken; {
+		idle.Reset(d.cfg.DeliveryTimeout)
 		select {
 		case r := <-reports:
 			reported++
@@ -236,7 +239,7 @@ func (d *Delivery) sendAndWait(ctx context.Context, records []publisher.Record, 
 			g.open()
 			err = fatal
 			d.reconnect(ctx, fatal)
-		case <-time.After(d.cfg.DeliveryTimeout):
+		case <-idle.C:
 			g.open()
 			if !d.reconnectIfStuck(ctx) {
 				continue
