@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"example.com/bookstore/schema"
 )
@@ -53,18 +52,5 @@ func TestFullDiskRefuses(t *testing.T) {
 		t.Errorf("the log tells %d times that the disk is full, want once:\n%s", n, log)
 	}
 	resume()
-	waitFor(t, "the spool is empty", 60*time.Second, func() bool { return metric(t, url, "bookstore_store_spooling") == 0 })
-	if status, body := request(t, http.MethodPost, url+"/events", anEvent); status != http.StatusAccepted {
-		t.Errorf("an event after that was answered %d %s", status, body)
-	}
-	for _, m := range read(t, servers, name) {
-		e, err := schema.Decode(m.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		delete(accepted, e.EventID)
-	}
-	if len(accepted) > 0 {
-		t.Errorf("%d acknowledged events are lost", len(accepted))
-	}
+	checkRecovery(t, url, servers, name, accepted)
 }

@@ -10,18 +10,17 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"example.com/bookstore/producer/internal/synclog"
 	"example.com/bookstore/producer/spool"
 )
 
 // opening is a log that tells the address at which the store has opened.
 type opening struct {
-	mu   sync.Mutex
-	text strings.Builder
-	url  chan string
+	synclog.Buffer
+	url chan string
 }
 
 var openURL = regexp.MustCompile(`the store is open.* url=(\S+)`)
@@ -29,19 +28,11 @@ var openURL = regexp.MustCompile(`the store is open.* url=(\S+)`)
 func newOpening() *opening { return &opening{url: make(chan string, 1)} }
 
 func (o *opening) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.text.Write(p)
+	n, err := o.Buffer.Write(p)
 	if match := openURL.FindSubmatch(p); match != nil {
 		o.url <- string(match[1])
 	}
-	return len(p), nil
-}
-
-func (o *opening) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+	return n, err
 }
 
 func (o *opening) wait(t testing.TB) string {

@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,25 +23,29 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/bookstore/deploy/stack/process"
 	"example.com/bookstore/schema"
 )
 
 // brokerProcess is the local stack's Kafka.
 func brokerProcess(t testing.TB) *os.Process {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(os.Getenv("STACK_DIR"), "run", "kafka.pid"))
-	if err != nil {
-		t.Skipf("this test stops and resumes Kafka as a process of the local stack: %v", err)
-	}
-	var file struct{ PID int }
-	if err := json.Unmarshal(text, &file); err != nil {
-		t.Fatal(err)
-	}
-	process, err := os.FindProcess(file.PID)
+	kafka := process.Process{Name: "kafka", PIDFile: filepath.Join(os.Getenv("STACK_DIR"), "run", "kafka.pid")}
+	status, err := kafka.Status()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return process
+	switch status.State {
+	case process.Stopped:
+		t.Skipf("this test stops and resumes Kafka as a process of the local stack, and there is no %s", kafka.PIDFile)
+	case process.Dead:
+		t.Fatal("the local stack's Kafka has ended")
+	}
+	broker, err := os.FindProcess(status.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return broker
 }
 
 // freeze stops the broker, which neither closes its connections nor answers, until the
@@ -190,6 +193,47 @@ func (c *crowd) check(t testing.TB, servers, name string) (duplicates int) {
 	return duplicates
 }
 
+// awaitMore waits until events are acknowledged again.
+func (c *crowd) awaitMore(t testing.TB) {
+	t.Helper()
+	after := c.count()
+	waitFor(t, "events are stored again", 20*time.Second, func() bool { return c.count() > after+100 })
+}
+
+// checkAccepted finds fault with any answer but 202. It is for a crowd that has ended.
+func (c *crowd) checkAccepted(t testing.TB) {
+	t.Helper()
+	if len(c.refused) > 0 {
+		t.Errorf("%d requests were not answered with 202, the first with %s", len(c.refused), c.refused[0])
+	}
+}
+
+// awaitEmptySpool waits until the brokers have what was in the store's spool.
+func awaitEmptySpool(t testing.TB, url string) {
+	t.Helper()
+	waitFor(t, "the spool is empty", 60*time.Second, func() bool { return metric(t, url, "bookstore_store_spooling") == 0 })
+}
+
+// checkRecovery sees that the store, whose spool took no more, takes events again, and
+// that the topic has each of those that it accepted before.
+func checkRecovery(t *testing.T, url, servers, name string, accepted map[string]bool) {
+	t.Helper()
+	awaitEmptySpool(t, url)
+	if status, body := request(t, http.MethodPost, url+"/events", anEvent); status != http.StatusAccepted {
+		t.Errorf("an event after that was answered %d %s", status, body)
+	}
+	for _, m := range read(t, servers, name) {
+		e, err := schema.Decode(m.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		delete(accepted, e.EventID)
+	}
+	if len(accepted) > 0 {
+		t.Errorf("%d acknowledged events are lost", len(accepted))
+	}
+}
+
 func waitFor(t testing.TB, what string, patience time.Duration, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
@@ -259,13 +303,10 @@ func TestBrokerAwayUnderLoad(t *testing.T) {
 	syncs := metric(t, url, "bookstore_store_spool_sync_seconds_count")
 	slow := syncs - metric(t, url, `bookstore_store_spool_sync_seconds_bucket{le="0.1"}`)
 	resume()
-	waitFor(t, "the spool is empty", 60*time.Second, func() bool { return metric(t, url, "bookstore_store_spooling") == 0 })
-	after := c.count()
-	waitFor(t, "events are stored again", 20*time.Second, func() bool { return c.count() > after+100 })
+	awaitEmptySpool(t, url)
+	c.awaitMore(t)
 	c.end()
-	if len(c.refused) > 0 {
-		t.Errorf("%d requests were not answered with 202, the first with %s", len(c.refused), c.refused[0])
-	}
+	c.checkAccepted(t)
 	replayed := metric(t, url, "bookstore_store_spool_replayed_total")
 	if err := store.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -298,13 +339,10 @@ func TestBrokerRestartUnderLoad(t *testing.T) {
 			t.Fatalf("stack %s kafka: %v\n%s", action, err, out)
 		}
 	}
-	waitFor(t, "the spool is empty", 60*time.Second, func() bool { return metric(t, url, "bookstore_store_spooling") == 0 })
-	after := c.count()
-	waitFor(t, "events are stored again", 20*time.Second, func() bool { return c.count() > after+100 })
+	awaitEmptySpool(t, url)
+	c.awaitMore(t)
 	c.end()
-	if len(c.refused) > 0 {
-		t.Errorf("%d requests were not answered with 202, the first with %s", len(c.refused), c.refused[0])
-	}
+	c.checkAccepted(t)
 	t.Logf("%d events, %d duplicate deliveries", c.count(), c.check(t, servers, name))
 	if strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("the log tells of an error:\n%s", log)
@@ -339,14 +377,11 @@ func TestKilledStoreLosesNothing(t *testing.T) {
 		address := url // a pointer of its own, for the visitors
 		c.url.Store(&address)
 	}
-	waitFor(t, "the spool is empty", 60*time.Second, func() bool { return metric(t, url, "bookstore_store_spooling") == 0 })
-	after := c.count()
-	waitFor(t, "events are stored again", 20*time.Second, func() bool { return c.count() > after+100 })
+	awaitEmptySpool(t, url)
+	c.awaitMore(t)
 	c.end()
-	waitFor(t, "the spool is empty", 60*time.Second, func() bool { return metric(t, url, "bookstore_store_spooling") == 0 })
-	if len(c.refused) > 0 {
-		t.Errorf("%d requests were not answered with 202, the first with %s", len(c.refused), c.refused[0])
-	}
+	awaitEmptySpool(t, url)
+	c.checkAccepted(t)
 	t.Logf("%d events acknowledged, %d duplicate deliveries", c.count(), c.check(t, servers, name))
 }
 
@@ -371,7 +406,7 @@ func TestSIGTERMWhileTheBrokerIsAway(t *testing.T) {
 	}
 	resume()
 	_, url, log = startStore(t, servers, name, settings...)
-	waitFor(t, "the spool is empty", 60*time.Second, func() bool { return metric(t, url, "bookstore_store_spooling") == 0 })
+	awaitEmptySpool(t, url)
 	c.check(t, servers, name)
 	if !strings.Contains(log.String(), "an earlier run") {
 		t.Errorf("the log does not tell of the earlier run's events:\n%s", log)
@@ -419,20 +454,7 @@ func TestFullSpoolRefuses(t *testing.T) {
 		t.Errorf("the spool has %v bytes, want close to its limit and not more", size)
 	}
 	resume()
-	waitFor(t, "the spool is empty", 60*time.Second, func() bool { return metric(t, url, "bookstore_store_spooling") == 0 })
-	if status, body := request(t, http.MethodPost, url+"/events", anEvent); status != http.StatusAccepted {
-		t.Errorf("an event after that was answered %d %s", status, body)
-	}
-	for _, m := range read(t, servers, name) {
-		e, err := schema.Decode(m.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		delete(accepted, e.EventID)
-	}
-	if len(accepted) > 0 {
-		t.Errorf("%d acknowledged events are lost", len(accepted))
-	}
+	checkRecovery(t, url, servers, name, accepted)
 }
 
 // BenchmarkLatency compares how long a visitor waits for 202 when the brokers
@@ -462,6 +484,6 @@ func BenchmarkLatency(b *testing.B) {
 	resume := freeze(b)
 	measure("spooled")
 	resume()
-	waitFor(b, "the spool is empty", 60*time.Second, func() bool { return metric(b, url, "bookstore_store_spooling") == 0 })
+	awaitEmptySpool(b, url)
 	b.Logf("spooled / acknowledged = %.2f", float64(median["spooled"])/float64(median["acknowledged"]))
 }

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,29 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"example.com/bookstore/producer/internal/synclog"
 	"example.com/bookstore/producer/publisher"
 	"example.com/bookstore/producer/spool"
 )
-
-// syncBuffer is a log that may be read while it is written.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func (b *syncBuffer) lines() int { return strings.Count(b.String(), "\n") }
 
 // broker is what the publishers of a test write to, one after another.
 type broker struct {
@@ -186,7 +166,7 @@ func (b *broker) values() []string {
 type fixture struct {
 	*Delivery
 	broker *broker
-	log    *syncBuffer
+	log    *synclog.Buffer
 	fs     vfs.FS
 }
 
@@ -215,7 +195,7 @@ func start(t *testing.T, b *broker, o options) fixture {
 	if o.stuck == 0 {
 		o.stuck = time.Minute
 	}
-	log := new(syncBuffer)
+	log := new(synclog.Buffer)
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	s, err := spool.Open(spool.Config{Dir: o.dir, Limit: o.limit, FS: o.fs, Logger: logger})
 	if err != nil {
@@ -342,7 +322,7 @@ func TestBrokerAwayAndBack(t *testing.T) {
 	}
 	f.checkStored(t, append(want, "a-2")...)
 	eventually(t, "the end is told", func() bool { return strings.Contains(f.log.String(), "the brokers have everything") })
-	if text := f.log.String(); f.log.lines() != 2 || !strings.Contains(text, "events go to the spool") || !strings.Contains(text, "sent=100") {
+	if text := f.log.String(); f.log.Lines() != 2 || !strings.Contains(text, "events go to the spool") || !strings.Contains(text, "sent=100") {
 		t.Errorf("want one line when it begins and one when it has ended:\n%s", text)
 	}
 	if n := testutil.ToFloat64(f.metrics.replayed); n != 100 {

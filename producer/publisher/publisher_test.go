@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,25 +10,9 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"example.com/bookstore/producer/internal/synclog"
 )
-
-// syncBuffer is a log that may be read while the publisher writes it.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
 
 // cluster starts librdkafka's own in-process broker with the topic "events".
 func cluster(t *testing.T) *kafka.MockCluster {
@@ -45,9 +28,9 @@ func cluster(t *testing.T) *kafka.MockCluster {
 	return c
 }
 
-func start(t *testing.T, cfg Config) (*Publisher, *syncBuffer) {
+func start(t *testing.T, cfg Config) (*Publisher, *synclog.Buffer) {
 	t.Helper()
-	log := new(syncBuffer)
+	log := new(synclog.Buffer)
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	cfg.Topic = "events"
 	p, err := New(cfg)

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,32 +16,16 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"example.com/bookstore/producer/internal/synclog"
 )
 
 const mib = 1 << 20
 
-// syncBuffer is a log that may be read while it is written.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 // open opens a queue that the test closes, and its log.
-func open(t *testing.T, cfg Config) (*Spool, *syncBuffer) {
+func open(t *testing.T, cfg Config) (*Spool, *synclog.Buffer) {
 	t.Helper()
-	log := new(syncBuffer)
+	log := new(synclog.Buffer)
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	if cfg.Limit == 0 {
 		cfg.Limit = 64 * mib
