@@ -20,6 +20,7 @@ import (
 
 	"example.com/bookstore/producer/visitors"
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/ledger"
 	"example.com/bookstore/schema/topic"
 )
@@ -31,7 +32,7 @@ func newTopic(t testing.TB) (servers, name string) {
 		t.Fatal("KAFKA_BOOTSTRAP_SERVERS is not set; start the stack first")
 	}
 	name = "test-store-" + uuid.NewString()
-	admin, err := topic.NewAdmin(servers, 10*time.Second)
+	admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: servers}, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 )
 
@@ -33,7 +34,7 @@ func newTopic(t *testing.T, servers string) (name string, create func()) {
 	name = "test-publisher-" + uuid.NewString()
 	return name, func() {
 		t.Helper()
-		admin, err := topic.NewAdmin(servers, 10*time.Second)
+		admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: servers}, 10*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +90,7 @@ func TestRecordsOnTheTopic(t *testing.T) {
 	servers := brokers(t)
 	name, create := newTopic(t, servers)
 	create()
-	p, err := New(Config{BootstrapServers: servers, Topic: name, DeliveryTimeout: 10 * time.Second})
+	p, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: servers}, Topic: name, DeliveryTimeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +143,7 @@ func TestRecordsOnTheTopic(t *testing.T) {
 func TestMissingTopic(t *testing.T) {
 	servers := brokers(t)
 	name, create := newTopic(t, servers)
-	p, err := New(Config{BootstrapServers: servers, Topic: name, DeliveryTimeout: 10 * time.Second})
+	p, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: servers}, Topic: name, DeliveryTimeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +162,7 @@ func TestMissingTopic(t *testing.T) {
 
 func TestReadyWithoutBrokers(t *testing.T) {
 	brokers(t)
-	p, err := New(Config{BootstrapServers: nowhere, Topic: "events", DeliveryTimeout: time.Second})
+	p, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}, Topic: "events", DeliveryTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gocql/gocql"
+
+	"example.com/bookstore/schema/secret"
 )
 
 const (
@@ -35,7 +37,7 @@ type Config struct {
 	Port       int      // for the hosts without one
 	Datacenter string   // the local one; requests stay in it
 	User       string
-	Password   string
+	Password   secret.String
 	Keyspace   string // of unqualified table names; "" for none
 
 	// Timeout bounds one connection attempt and one request; 10 s if zero.
@@ -55,7 +57,7 @@ func (c Config) Connect(ctx context.Context) (*gocql.Session, error) {
 	cluster.Timeout = timeout
 	cluster.ConnectTimeout = timeout
 	cluster.Consistency = gocql.LocalQuorum
-	cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: c.Password}
+	cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: string(c.Password)}
 	cluster.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(c.Datacenter))
 	cluster.Logger = debugLog{}
 

@@ -19,6 +19,7 @@ import (
 	"github.com/apache/spark-connect-go/spark/sql"
 
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/sparkjob/stream"
 )
 
@@ -83,7 +84,7 @@ const (
 // Config says where Spark finds Kafka and Cassandra, and how it goes through the
 // records. The addresses are those that the Spark cluster sees.
 type Config struct {
-	KafkaBootstrapServers string // host:port, comma separated
+	Kafka                 kafkaclient.Config
 	Topic                 string
 	ActivityTopic         string           // that bookstore_activity writes to
 	Cassandra             cassandra.Config // user and password are those of the job's role
@@ -127,7 +128,7 @@ func Prepare(ctx context.Context, session *stream.Session, c Config) error {
 // createViews makes, or replaces, the source and the views over it.
 func createViews(ctx context.Context, session *stream.Session, c Config, maxOffsets int, names []string) error {
 	records, err := session.ReadStream().Format("kafka").
-		Option("kafka.bootstrap.servers", c.KafkaBootstrapServers).
+		Options(c.Kafka.SparkOptions()).
 		Option("subscribe", c.Topic).
 		Option("startingOffsets", "earliest"). // counts only without a checkpoint
 		Option("maxOffsetsPerTrigger", maxOffsets).
@@ -194,7 +195,7 @@ func Start(ctx context.Context, session *stream.Session, c Config, name string) 
 		Trigger(stream.ProcessingTime(max(c.Trigger, query.Every)))
 	if query.ToKafka {
 		writer.Format("kafka").
-			Option("kafka.bootstrap.servers", c.KafkaBootstrapServers).
+			Options(c.Kafka.SparkOptions()).
 			Option("topic", c.ActivityTopic)
 	} else {
 		writer.Format("org.apache.spark.sql.cassandra").
@@ -240,7 +241,7 @@ func connection(c cassandra.Config) map[string]string {
 		"spark.cassandra.connection.port":    strconv.Itoa(c.Port),
 		"spark.cassandra.connection.localDC": c.Datacenter,
 		"spark.cassandra.auth.username":      c.User,
-		"spark.cassandra.auth.password":      c.Password,
+		"spark.cassandra.auth.password":      string(c.Password),
 	}
 }
 
