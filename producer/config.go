@@ -16,6 +16,7 @@ import (
 
 	"example.com/bookstore/producer/web"
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/secret"
 )
@@ -62,6 +63,7 @@ type Config struct {
 	CassandraHosts      []string           `env:"CASSANDRA_HOSTS" default:"127.0.0.1" help:"Contact points of Cassandra, for /live and /me. The store sells without it."`
 	CassandraPort       int                `env:"CASSANDRA_PORT" default:"9042" help:"Port of CQL."`
 	CassandraDatacenter string             `env:"CASSANDRA_DATACENTER" default:"datacenter1" help:"Local datacenter."`
+	CassandraTLS        cassandra.TLS      `embed:"" prefix:"cassandra-"`
 	CassandraPassword   secret.String      `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" help:"Password of the role bookstore_store, which may only read."`
 	MetricsAddr         string             `env:"STORE_METRICS_ADDR" placeholder:"HOST:PORT" help:"Address of its own for /metrics. By default it is on --addr if that is a loopback address, and else nowhere."`
 	LogLevel            slog.Level         `env:"STORE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
@@ -169,6 +171,10 @@ func (c *Config) String() string {
 		"cassandra_hosts":                c.CassandraHosts,
 		"cassandra_port":                 c.CassandraPort,
 		"cassandra_datacenter":           c.CassandraDatacenter,
+		"cassandra_tls":                  c.CassandraTLS.Enabled,
+		"cassandra_tls_ca":               c.CassandraTLS.CAFile,
+		"cassandra_tls_certificate":      c.CassandraTLS.CertificateFile,
+		"cassandra_tls_key":              c.CassandraTLS.KeyFile,
 		"cassandra_password":             c.CassandraPassword,
 		"metrics_addr":                   c.MetricsAddr,
 		"log_level":                      c.LogLevel.String(),

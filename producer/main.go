@@ -142,7 +142,7 @@ func liveConfig(cfg *Config, logger *slog.Logger) live.Config {
 		Kafka: cfg.Kafka, EventsTopic: cfg.KafkaTopic, ActivityTopic: cfg.activityTopic(),
 		Cassandra: cassandra.Config{
 			Hosts: cfg.CassandraHosts, Port: cfg.CassandraPort, Datacenter: cfg.CassandraDatacenter,
-			User: cassandra.StoreUser, Password: cfg.CassandraPassword, Keyspace: cassandra.Keyspace,
+			User: cassandra.StoreUser, Password: cfg.CassandraPassword, Keyspace: cassandra.Keyspace, TLS: cfg.CassandraTLS,
 		},
 		Job: cfg.SparkJobName, Logger: logger,
 	}

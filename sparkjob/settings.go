@@ -53,6 +53,7 @@ type cassandraSettings struct {
 	CassandraHosts       []string      `env:"CASSANDRA_HOSTS" default:"127.0.0.1" group:"Cassandra:" help:"Contact points (${env})."`
 	CassandraPort        int           `env:"CASSANDRA_PORT" default:"9042" group:"Cassandra:" help:"Port of CQL (${env})."`
 	CassandraDatacenter  string        `env:"CASSANDRA_DATACENTER" default:"datacenter1" group:"Cassandra:" help:"Local datacenter (${env})."`
+	CassandraTLS         cassandra.TLS `embed:"" prefix:"cassandra-" group:"Cassandra:"`
 	CassandraJobPassword secret.String `env:"CASSANDRA_JOB_PASSWORD" group:"Cassandra:" help:"Password of the role bookstore_job (${env})."`
 }
 
@@ -76,6 +77,7 @@ type jobSettings struct {
 	SparkKafkaCAFile           string        `name:"spark-kafka-ssl-ca-location" env:"SPARK_KAFKA_SSL_CA_LOCATION" group:"Job:" help:"The file of Kafka's certificate authority as Spark sees it; by default the same (${env})."`
 	SparkCassandraHosts        []string      `env:"SPARK_CASSANDRA_HOSTS" group:"Job:" help:"The contact points as Spark sees them; by default the same (${env})."`
 	SparkCassandraPort         int           `env:"SPARK_CASSANDRA_PORT" group:"Job:" help:"The port of CQL as Spark sees it; by default the same (${env})."`
+	SparkCassandraTrustStore   string        `name:"spark-cassandra-tls-trust-store" env:"SPARK_CASSANDRA_TLS_TRUST_STORE" group:"Job:" placeholder:"FILE" help:"With TLS, the trust store of Cassandra's certificate authority as Spark sees it: PKCS #12 without a password, or JKS; by default the JVM's own (${env})."`
 }
 
 // querySettings choose among the queries.
@@ -200,7 +202,7 @@ func (s settings) driverConfig() (driver.Config, error) {
 	}
 	db := cassandra.Config{
 		Hosts: s.CassandraHosts, Port: s.CassandraPort, Datacenter: s.CassandraDatacenter,
-		User: cassandra.JobUser, Password: s.CassandraJobPassword, Keyspace: cassandra.Keyspace,
+		User: cassandra.JobUser, Password: s.CassandraJobPassword, Keyspace: cassandra.Keyspace, TLS: s.CassandraTLS,
 	}
 	sparkDB := db
 	if len(s.SparkCassandraHosts) > 0 {
@@ -208,6 +210,13 @@ func (s settings) driverConfig() (driver.Config, error) {
 	}
 	if s.SparkCassandraPort != 0 {
 		sparkDB.Port = s.SparkCassandraPort
+	}
+	trustStore := s.SparkCassandraTrustStore
+	if s.CassandraTLS.Enabled && trustStore != "" && !filepath.IsAbs(trustStore) {
+		var err error
+		if trustStore, err = filepath.Abs(trustStore); err != nil { // Spark runs in folders of its own
+			return driver.Config{}, err
+		}
 	}
 	activityTopic := s.ActivityTopic
 	if activityTopic == "" {
@@ -244,7 +253,7 @@ func (s settings) driverConfig() (driver.Config, error) {
 		StorePassword: s.CassandraStorePassword, ReplicationFactor: s.CassandraReplicationFactor,
 		StopTimeout: s.StopTimeout, StalledAfter: s.StalledAfter, MetricsAddr: s.MetricsAddr, Log: s.log(os.Stdout),
 		Job: job.Config{
-			Kafka: sparkKafka, Topic: s.Topic, ActivityTopic: activityTopic, Cassandra: sparkDB, CheckpointLocation: checkpoints,
+			Kafka: sparkKafka, Topic: s.Topic, ActivityTopic: activityTopic, Cassandra: sparkDB, TrustStore: trustStore, CheckpointLocation: checkpoints,
 			MaxOffsetsPerTrigger: s.MaxOffsetsPerTrigger, MaxOffsetsPerWindowed: s.MaxOffsetsPerWindowed,
 			Trigger: s.Trigger, ShufflePartitions: s.ShufflePartitions,
 		},

@@ -35,6 +35,7 @@ type demo struct {
 	CassandraHosts      []string           `env:"CASSANDRA_HOSTS" default:"127.0.0.1" help:"Contact points (${env})."`
 	CassandraPort       int                `env:"CASSANDRA_PORT" default:"9042" help:"Port of CQL (${env})."`
 	CassandraDatacenter string             `env:"CASSANDRA_DATACENTER" default:"datacenter1" help:"Local datacenter (${env})."`
+	CassandraTLS        cassandra.TLS      `embed:"" prefix:"cassandra-"`
 	CassandraPassword   secret.String      `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" help:"Password of the role bookstore_store (${env})."`
 }
 
@@ -50,7 +51,7 @@ func (d demo) run(ctx context.Context, out io.Writer) error {
 	}
 	session, err := cassandra.Config{
 		Hosts: d.CassandraHosts, Port: d.CassandraPort, Datacenter: d.CassandraDatacenter,
-		User: cassandra.StoreUser, Password: d.CassandraPassword, Keyspace: cassandra.Keyspace,
+		User: cassandra.StoreUser, Password: d.CassandraPassword, Keyspace: cassandra.Keyspace, TLS: d.CassandraTLS,
 	}.Connect(ctx)
 	if err != nil {
 		return err

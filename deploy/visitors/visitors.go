@@ -51,6 +51,7 @@ type command struct {
 	CassandraHosts      []string      `env:"CASSANDRA_HOSTS" default:"127.0.0.1" group:"Where:" help:"Contact points."`
 	CassandraPort       int           `env:"CASSANDRA_PORT" default:"9042" group:"Where:" help:"Port of CQL."`
 	CassandraDatacenter string        `env:"CASSANDRA_DATACENTER" default:"datacenter1" group:"Where:" help:"Local datacenter."`
+	CassandraTLS        cassandra.TLS `embed:"" prefix:"cassandra-" group:"Where:"`
 	CassandraPassword   secret.String `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" group:"Where:" help:"Password of the role bookstore_store."`
 }
 
@@ -162,7 +163,7 @@ func printPlan(ctx context.Context, plan *visitors.Plan, out io.Writer) error {
 func (c *command) verify(ctx context.Context, out io.Writer, acknowledged []schema.Event) error {
 	session, err := cassandra.Config{
 		Hosts: c.CassandraHosts, Port: c.CassandraPort, Datacenter: c.CassandraDatacenter,
-		User: cassandra.StoreUser, Password: c.CassandraPassword, Keyspace: cassandra.Keyspace,
+		User: cassandra.StoreUser, Password: c.CassandraPassword, Keyspace: cassandra.Keyspace, TLS: c.CassandraTLS,
 	}.Connect(ctx)
 	if err != nil {
 		return err
