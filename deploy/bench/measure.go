@@ -82,7 +82,7 @@ func (b *bench) cleanup(f func() error) { b.cleanups = append(b.cleanups, f) }
 
 // say tells a person how far it is.
 func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "%-8s "+format+"\n", append([]any{b.group}, args...)...)
+	fmt.Fprintf(os.Stderr, b.group+", "+format+"\n", args...)
 }
 
 // round is one contender's turn.
@@ -94,7 +94,7 @@ type round struct {
 
 // add keeps a figure.
 func (r *round) add(metric, unit string, value float64) error {
-	r.say("round %d  %s: %s, %s %s", r.number, r.contender, metric, figures.Number(value), unit)
+	fmt.Fprintln(os.Stderr, strings.TrimRight(fmt.Sprintf("  %s: %s %s", metric, figures.Number(value), unit), " "))
 	return figures.Write(r.lines, figures.Figure{
 		Key: figures.Key{Group: r.group, Contender: r.contender, Metric: metric}, Unit: unit, Round: r.number, Value: value,
 	})
@@ -138,6 +138,7 @@ func turns(ctx context.Context, b *bench, contenders []contender) error {
 			if (c.rounds > 0 && n >= c.rounds) || (b.Quick && !c.quick) {
 				continue
 			}
+			b.say("round %d of %d: %s", n+1, b.Rounds, c.name)
 			if err := c.round(ctx, &round{b, c.name, n + 1}); err != nil {
 				return fmt.Errorf("%s, round %d: %w", c.name, n+1, err)
 			}

@@ -57,7 +57,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(about)
+	fmt.Println(strings.ReplaceAll(about.String(), "; ", "\n")) // too long for one line
 	if err := os.MkdirAll(c.Out, 0o755); err != nil {
 		return err
 	}

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -70,7 +69,6 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	if err != nil || target.Scheme != "http" {
 		return Result{}, fmt.Errorf("sending to %q: not a URL that begins with http://", c.URL)
 	}
-	uuid.EnableRandPool() // ids are made on the way, and must cost little
 	r := &run{Config: c}
 	for i := range c.Connections {
 		s := &sender{

@@ -25,6 +25,7 @@ const (
 type requests struct {
 	visitors []visitor
 	turn     int
+	events   uint64 // so far
 }
 
 // visitor is who sends a request.
@@ -77,9 +78,20 @@ func (r *requests) next() []byte {
 	r.turn = (r.turn + 1) % len(r.visitors)
 	v := &r.visitors[r.turn]
 	for _, id := range v.ids {
-		copy(id, schema.NewEventID())
+		r.events++
+		renew(id, r.events)
 	}
 	return v.request
+}
+
+// renew makes an id another one, by its last 12 digits. What is before them is random and
+// differs from event to event of all connections and runs, so that no id comes twice.
+func renew(id []byte, n uint64) {
+	const digits = "0123456789abcdef"
+	for i := idLength - 1; i >= idLength-12; i-- {
+		id[i] = digits[n&15]
+		n >>= 4
+	}
 }
 
 // eventID is that of the first event of the request that next has returned.
