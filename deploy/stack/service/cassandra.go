@@ -33,25 +33,29 @@ func (b *Builder) cassandra() *Service {
 	}
 	s.Environ = func() []string { return engineEnviron() }
 	s.Prepare = func(context.Context) error {
-		return b.configure("cassandra", []string{"tmp", "triggers"}, "cassandra.yaml", "jvm.options", "logback.xml", "metrics.yaml")
+		err := b.configure("cassandra", []string{"tmp", "triggers"}, "cassandra.yaml", "jvm.options", "logback.xml", "metrics.yaml", "tls.yaml")
+		if err != nil || !b.Config.TLS {
+			return err
+		}
+		return extend(b.conf("cassandra"), "cassandra.yaml", "tls.yaml")
 	}
 	s.Answers = func(ctx context.Context) error {
-		return cassandraAnswers(ctx, b.Config.CassandraPort, b.Config.AdminPassword)
+		return b.cassandraAnswers(ctx, b.Config.CassandraPort, b.Config.AdminPassword)
 	}
 	return s
 }
 
 // cassandraAnswers logs in, as admin or, on a node that has no roles of ours yet, as
 // Cassandra's default role.
-func cassandraAnswers(ctx context.Context, port int, password secret.String) error {
+func (b *Builder) cassandraAnswers(ctx context.Context, port int, password secret.String) error {
 	if err := dial(ctx, loopback(port)); err != nil {
 		return err
 	}
-	asked, err := cqlLogin(ctx, port, "admin", string(password))
+	asked, err := b.cqlLogin(ctx, port, "admin", string(password))
 	if err == nil || !asked {
 		return err
 	}
-	if _, err := cqlLogin(ctx, port, "cassandra", "cassandra"); err != nil {
+	if _, err := b.cqlLogin(ctx, port, "cassandra", "cassandra"); err != nil {
 		if ctx.Err() != nil { // it may just be slow
 			return err
 		}
@@ -73,9 +77,14 @@ func (l login) Challenge(req []byte) ([]byte, gocql.Authenticator, error) {
 	return l.PasswordAuthenticator.Challenge(req)
 }
 
-func cqlLogin(ctx context.Context, port int, user, password string) (asked bool, err error) {
+func (b *Builder) cqlLogin(ctx context.Context, port int, user, password string) (asked bool, err error) {
 	auth := login{gocql.PasswordAuthenticator{Username: user, Password: password}, new(atomic.Bool)}
+	encryption, err := b.Config.CassandraTLS.Options()
+	if err != nil {
+		return false, err
+	}
 	cluster := gocql.NewCluster("127.0.0.1")
+	cluster.SslOpts = encryption
 	cluster.Port = port
 	cluster.ProtoVersion = 4
 	cluster.Authenticator = auth

@@ -25,10 +25,12 @@ func (b *Builder) kafka() *Service {
 	s.Folder = b.data("kafka")
 	s.Start = 120 * time.Second
 	s.Drain = 20 * time.Second
-	s.Command = func() []string { return append(b.kafkaJava(), "kafka.Kafka", b.kafkaProperties()) }
+	s.Command = func() []string {
+		return append(append(b.kafkaJava(), b.loginOption("kafka")...), "kafka.Kafka", b.kafkaProperties())
+	}
 	s.Environ = func() []string { return engineEnviron() }
 	s.Prepare = b.prepareKafka
-	s.Answers = func(ctx context.Context) error { return kafkaAnswers(ctx, s.Address) }
+	s.Answers = func(ctx context.Context) error { return b.kafkaAnswers(ctx, s.Address) }
 	return s
 }
 
@@ -44,7 +46,15 @@ func (b *Builder) kafkaJava() []string {
 // prepareKafka gives an empty data folder its cluster id, as KRaft wants it before the
 // first start.
 func (b *Builder) prepareKafka(ctx context.Context) error {
-	if err := b.configure("kafka", []string{"tmp"}, "server.properties", "jvm.options", "log4j2.properties", "metrics.yaml"); err != nil {
+	if err := b.configure("kafka", []string{"tmp"}, "server.properties", "jvm.options", "log4j2.properties", "metrics.yaml", "tls.properties"); err != nil {
+		return err
+	}
+	if b.Config.TLS {
+		if err := extend(b.conf("kafka"), "server.properties", "tls.properties"); err != nil {
+			return fmt.Errorf("configuring kafka: %w", err)
+		}
+	}
+	if err := b.writeLogin("kafka", "KafkaServer"); err != nil {
 		return err
 	}
 	_, err := os.Stat(filepath.Join(b.data("kafka"), "logs", "meta.properties"))
@@ -57,8 +67,19 @@ func (b *Builder) prepareKafka(ctx context.Context) error {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never returns an error
 	id[0] &= 0x7f           // an id that starts with a dash reads as an option
-	args := append(b.kafkaJava(), "kafka.tools.StorageTool", "format", "--ignore-formatted",
-		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.kafkaProperties())
+	format := []string{"kafka.tools.StorageTool", "format", "--ignore-formatted",
+		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.kafkaProperties()}
+	user, err := b.scramUser()
+	if err != nil {
+		return fmt.Errorf("formatting Kafka's data folder: %w", err)
+	}
+	// What stands for a password is on no command line.
+	file := filepath.Join(b.conf("kafka"), "format.args")
+	if err := writeArguments(file, append(format, user...)); err != nil {
+		return fmt.Errorf("formatting Kafka's data folder: %w", err)
+	}
+	defer func() { _ = os.Remove(file) }()
+	args := append(b.kafkaJava(), "@"+file)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = engineEnviron()
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -68,11 +89,13 @@ func (b *Builder) prepareKafka(ctx context.Context) error {
 }
 
 // kafkaAnswers asks the broker for the cluster's metadata.
-func kafkaAnswers(ctx context.Context, address string) error {
+func (b *Builder) kafkaAnswers(ctx context.Context, address string) error {
 	if err := dial(ctx, address); err != nil {
 		return err
 	}
-	admin, err := kafka.NewAdminClient(&kafka.ConfigMap{"bootstrap.servers": address, "log_level": 0})
+	client := b.Config.Kafka
+	client.BootstrapServers = address
+	admin, err := kafka.NewAdminClient(client.ConfigMap(kafka.ConfigMap{"log_level": 0}))
 	if err != nil {
 		return err
 	}

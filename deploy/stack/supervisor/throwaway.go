@@ -57,6 +57,7 @@ func Isolate(ctx context.Context, dir, settingsFile string) (stackDir string, er
 		"CASSANDRA_ADMIN_PASSWORD": cryptorand.Text(),
 		"CASSANDRA_JOB_PASSWORD":   cryptorand.Text(),
 		"CASSANDRA_STORE_PASSWORD": cryptorand.Text(),
+		"KAFKA_SASL_PASSWORD":      cryptorand.Text(),
 	}
 	free, err := FreePorts(ctx)
 	if err != nil {
