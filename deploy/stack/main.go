@@ -23,7 +23,10 @@ import (
 	"example.com/bookstore/schema/env"
 )
 
-const settingsFile = "deploy/stack.env"
+const (
+	settingsFile = "deploy/stack.env"
+	tlsFile      = "deploy/tls.env" // which counts only with STACK_TLS
+)
 
 type commands struct {
 	Up     upCmd     `cmd:"" help:"Start the engines and the store, wait until they answer, and print their addresses."`
@@ -299,6 +302,7 @@ func (*whichCmd) Run(ctx context.Context) error {
 
 type execCmd struct {
 	selection
+	TLS     bool     `name:"tls" help:"Encrypt the ways to Kafka and Cassandra; as STACK_TLS says if absent."`
 	Command []string `arg:"" passthrough:"" help:"The command and its arguments, after --."`
 }
 
@@ -310,6 +314,14 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	if len(args) == 0 {
 		return errors.New("exec needs a command after --")
 	}
+	if c.TLS {
+		if err := os.Setenv("STACK_TLS", "true"); err != nil {
+			return err
+		}
+		if err := env.Load(); err != nil {
+			return err
+		}
+	}
 	main, err := openLocal(os.Stderr)
 	if err != nil {
 		return err
@@ -317,7 +329,7 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	if err := main.Sweep(ctx); err != nil {
 		return err
 	}
-	dir, err := supervisor.Isolate(ctx, main.Dir(), settingsFile)
+	dir, err := supervisor.Isolate(ctx, main.Dir(), settingsFile, tlsFile)
 	if err != nil {
 		return err
 	}

@@ -15,10 +15,13 @@ import (
 
 // Files are read in this order, from the working directory. What the environment
 // or an earlier file has set is never overridden.
-var Files = []string{".env", composeFile, "deploy/stack.env"}
+var Files = []string{".env", composeFile, tlsFile, "deploy/stack.env"}
 
 // composeFile is read only where STACK says that the engines run in containers.
 const composeFile = "deploy/compose.env"
+
+// tlsFile is read only where STACK_TLS says that the local engines are encrypted.
+const tlsFile = "deploy/tls.env"
 
 // Load puts the variables of Files into the environment. A reference such as
 // ${KAFKA_PORT} takes the value in force, wherever it was set. A file that does
@@ -26,6 +29,9 @@ const composeFile = "deploy/compose.env"
 func Load() error {
 	for _, name := range Files {
 		if name == composeFile && os.Getenv("STACK") != "compose" {
+			continue
+		}
+		if name == tlsFile && os.Getenv("STACK_TLS") != "true" {
 			continue
 		}
 		text, err := os.ReadFile(name)

@@ -33,12 +33,16 @@ var assignment = regexp.MustCompile(`(?m)^([A-Z][A-Z0-9_]*)=(.*)$`)
 
 // Isolate changes this program's environment so that it describes a throwaway stack
 // beside all others: free ports, the addresses that follow from them, passwords and a
-// folder of its own below dir. The settings file gives the names. What else the
+// folder of its own below dir. The settings files give the names. What else the
 // environment sets, such as a version or a size, stays.
-func Isolate(ctx context.Context, dir, settingsFile string) (stackDir string, err error) {
-	settings, err := os.ReadFile(settingsFile)
-	if err != nil {
-		return "", fmt.Errorf("preparing a throwaway stack: %w", err)
+func Isolate(ctx context.Context, dir string, settingsFiles ...string) (stackDir string, err error) {
+	var settings []byte
+	for _, file := range settingsFiles {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("preparing a throwaway stack: %w", err)
+		}
+		settings = append(settings, text...)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("preparing a throwaway stack: %w", err)
