@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -25,7 +26,7 @@ import (
 
 const (
 	settingsFile = "deploy/stack.env"
-	tlsFile      = "deploy/tls.env" // which counts only with STACK_TLS
+	tlsFile      = "deploy/tls.env"
 )
 
 type commands struct {
@@ -213,7 +214,7 @@ func (*downCmd) Run(ctx context.Context) error {
 }
 
 type startCmd struct {
-	Service string `arg:"" help:"kafka, cassandra, spark-master, spark-worker, spark-connect, store or sparkjob."`
+	Service string `arg:"" help:"kafka, cassandra, spark-master, spark-worker, spark-connect, store or sparkjob; one of several nodes as kafka-2."`
 }
 
 func (c *startCmd) Run(ctx context.Context) error {
@@ -225,7 +226,7 @@ func (c *startCmd) Run(ctx context.Context) error {
 }
 
 type stopCmd struct {
-	Service string `arg:"" help:"kafka, cassandra, spark-master, spark-worker, spark-connect, store or sparkjob."`
+	Service string `arg:"" help:"kafka, cassandra, spark-master, spark-worker, spark-connect, store or sparkjob; one of several nodes as kafka-2."`
 }
 
 func (c *stopCmd) Run(ctx context.Context) error {
@@ -302,6 +303,7 @@ func (*whichCmd) Run(ctx context.Context) error {
 
 type execCmd struct {
 	selection
+	Nodes   int      `help:"Nodes of Kafka and Cassandra, 1 or 3; as STACK_NODES says if absent." placeholder:"N"`
 	TLS     bool     `name:"tls" help:"Encrypt the ways to Kafka and Cassandra; as STACK_TLS says if absent."`
 	Command []string `arg:"" passthrough:"" help:"The command and its arguments, after --."`
 }
@@ -314,11 +316,13 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	if len(args) == 0 {
 		return errors.New("exec needs a command after --")
 	}
-	if c.TLS {
-		if err := os.Setenv("STACK_TLS", "true"); err != nil {
+	if c.Nodes != 0 {
+		if err := env.Reload("STACK_NODES", strconv.Itoa(c.Nodes)); err != nil {
 			return err
 		}
-		if err := env.Load(); err != nil {
+	}
+	if c.TLS {
+		if err := env.Reload("STACK_TLS", "true"); err != nil {
 			return err
 		}
 	}
@@ -329,7 +333,22 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	if err := main.Sweep(ctx); err != nil {
 		return err
 	}
-	dir, err := supervisor.Isolate(ctx, main.Dir(), settingsFile, tlsFile)
+	text, err := env.Stack(".")
+	if err != nil {
+		return err
+	}
+	cfg, err := settings()
+	if err != nil {
+		return err
+	}
+	if cfg.TLS {
+		tls, err := os.ReadFile(tlsFile)
+		if err != nil {
+			return err
+		}
+		text = append(text, tls...)
+	}
+	dir, err := supervisor.Isolate(ctx, main.Dir(), text, service.Hosts(cfg.Nodes)...)
 	if err != nil {
 		return err
 	}
