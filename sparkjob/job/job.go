@@ -241,6 +241,9 @@ func connection(c cassandra.Config) map[string]string {
 		"spark.cassandra.connection.localDC": c.Datacenter,
 		"spark.cassandra.auth.username":      c.User,
 		"spark.cassandra.auth.password":      c.Password,
+		// A node that was away for half a minute is else asked again only after
+		// another half: the pauses double, up to a minute.
+		"spark.cassandra.connection.reconnectionDelayMS.max": "3000",
 	}
 }
 
