@@ -121,7 +121,7 @@ func (cmd statusCommand) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		driver.FindStalled(ctx, cmd.KafkaBootstrapServers, cmd.Topic, cmd.StalledAfter, states)
+		driver.FindStalled(ctx, cmd.Kafka, cmd.Topic, cmd.StalledAfter, states)
 		if cmd.JSON {
 			err = printJSON(states)
 		} else {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 )
 
@@ -101,7 +102,7 @@ func (t *tracker) judge(ends map[int]int64, now time.Time, after time.Duration) 
 // watchTopic asks for the topic's end, once a second, until ctx ends, and tells which
 // queries have stalled.
 func (w *watcher) watchTopic(ctx context.Context) error {
-	kafka, err := topic.NewAdmin(w.config.KafkaBootstrapServers, requestTimeout)
+	kafka, err := topic.NewAdmin(w.config.Kafka, requestTimeout)
 	if err != nil {
 		return err
 	}
@@ -134,8 +135,8 @@ func (w *watcher) watchTopic(ctx context.Context) error {
 // FindStalled marks the running queries that have reported nothing for the time after
 // though records of the topic wait. While Kafka does not tell how many there are, none is
 // marked: the status is worth having all the same.
-func FindStalled(ctx context.Context, bootstrapServers, topicName string, after time.Duration, states []QueryState) {
-	kafka, err := topic.NewAdmin(bootstrapServers, reportTimeout)
+func FindStalled(ctx context.Context, c kafkaclient.Config, topicName string, after time.Duration, states []QueryState) {
+	kafka, err := topic.NewAdmin(c, reportTimeout)
 	if err != nil {
 		return
 	}

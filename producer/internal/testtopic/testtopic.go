@@ -13,6 +13,7 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 	"github.com/google/uuid"
 
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 )
 
@@ -26,7 +27,7 @@ func Name(t testing.TB) (servers, name string, create func()) {
 	name = "test-store-" + uuid.NewString()
 	return servers, name, func() {
 		t.Helper()
-		admin, err := topic.NewAdmin(servers, 10*time.Second)
+		admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: servers}, 10*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
