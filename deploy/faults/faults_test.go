@@ -142,7 +142,7 @@ func TestTables(t *testing.T) {
 	fitsATerminal(t, text)
 	for _, want := range []string{
 		"\nstore-killed         1900  2.0–3.3 s       40        2     3      0  lost,\n",
-		" whole", "\ndisk-full ", " skipped", "\nbroker-killed           0                   0        0     0      0  failed\n",
+		" whole", "\ndisk-full ", " skipped", "\nbroker-killed           0                   0        0     0      0  failed",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table lacks %q:\n%s", want, text)
