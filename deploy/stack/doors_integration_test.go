@@ -93,7 +93,7 @@ func TestShutDoors(t *testing.T) {
 func (d doors) cassandra(user string, password secret.String) cassandra.Config {
 	return cassandra.Config{
 		Hosts: d.CassandraHosts, Port: d.CassandraPort, Datacenter: d.CassandraDatacenter, TLS: d.CassandraTLS,
-		User: user, Password: password, Timeout: 5 * time.Second,
+		User: user, Password: password, Keyspace: cassandra.Keyspace, Timeout: 5 * time.Second,
 	}
 }
 

@@ -6,6 +6,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -323,6 +324,11 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	}
 	if c.TLS {
 		if err := env.Reload("STACK_TLS", "true"); err != nil {
+			return err
+		}
+	}
+	if os.Getenv("KAFKA_SASL_PASSWORD") == "" { // of the throwaway stack, which is to come
+		if err := os.Setenv("KAFKA_SASL_PASSWORD", rand.Text()); err != nil {
 			return err
 		}
 	}
