@@ -173,8 +173,22 @@ func TestOtherTerminals(t *testing.T) {
 		t.Errorf("sparkjob status of another job exits with %d, want 1", code)
 	}
 
+	// A script asks as well: all well, cannot be told, something wrong.
+	eventually(t, 10*time.Second, func() error { return checked(t, p.env, 0) })
+	for _, unreachable := range []string{"SPARK_REMOTE=sc://127.0.0.1:1", "CASSANDRA_PORT=1", "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1"} {
+		if err := checked(t, p.with(unreachable), 2, "127.0.0.1:1"); err != nil {
+			t.Errorf("with %s: %v", unreachable, err)
+		}
+	}
+	if out, errOut, code = run(t, p.env, "sparkjob", "stop", "rejected_events"); code != 0 || out != "rejected_events stopped\n" {
+		t.Errorf("sparkjob stop rejected_events: exit code %d\n%s%s", code, out, errOut)
+	}
+	if err := checked(t, p.env, 1, "query rejected_events does not run"); err != nil {
+		t.Error(err)
+	}
+
 	out, errOut, code = run(t, p.env, "sparkjob", "stop")
-	if code != 0 || out != "events stopped\nrejected_events stopped\n" {
+	if code != 0 || out != "events stopped\n" {
 		t.Errorf("sparkjob stop: exit code %d\n%s%s", code, out, errOut)
 	}
 	if code := driver.wait(t, 30*time.Second); code != 0 {
@@ -188,6 +202,23 @@ func TestOtherTerminals(t *testing.T) {
 	if code != 1 || !strings.Contains(errOut, "query events does not run") {
 		t.Errorf("sparkjob progress without queries: exit code %d\n%s", code, errOut)
 	}
+}
+
+// checked is nil if `sparkjob status --check` exits with code and says one line, with
+// these words, or nothing if there are none.
+func checked(t *testing.T, env []string, code int, words ...string) error {
+	t.Helper()
+	out, errOut, got := run(t, env, "sparkjob", "status", "--check")
+	problem := fmt.Errorf("sparkjob status --check: exit code %d, want %d and %q\n%s%s", got, code, words, out, errOut)
+	if got != code || out != "" || strings.Count(errOut, "\n") != min(len(words), 1) {
+		return problem
+	}
+	for _, word := range words {
+		if !strings.Contains(errOut, word) {
+			return problem
+		}
+	}
+	return nil
 }
 
 // Each mistake is one clear sentence on stderr and a non-zero exit, soon.
