@@ -19,11 +19,18 @@ import (
 
 type submitCommand struct {
 	settings `embed:""`
+
+	Standby bool `help:"Wait while another driver runs the job, and take its place when it has ended."`
 }
 
 func (submitCommand) Help() string {
-	return `Examples:
+	return `One driver at a time runs a job. Where another does, submit says which and ends with 1, unless
+it is to stand by. The place of one that was killed is taken at once on the same machine, and
+otherwise within 15 s; its queries, which go on at Spark, are taken over.
+
+Examples:
   sparkjob submit                           start, or go on watching what runs
+  sparkjob submit --standby                 the same, when no other does
   sparkjob submit events rejected_events    these queries only
   sparkjob submit --trigger 5s              a micro-batch every five seconds
   sparkjob submit --topic other_events      another topic, which must exist`
@@ -34,6 +41,7 @@ func (cmd submitCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.Standby = cmd.Standby
 	return driver.Submit(ctx, c, os.Stdout)
 }
 
@@ -150,6 +158,11 @@ func (cmd statusCommand) Run(ctx context.Context) error {
 			err = printJSON(states)
 		} else {
 			fmt.Println(terminal.Status(states))
+			if held, err := driver.Holder(ctx, c); err != nil {
+				fmt.Println("driver: unknown, since Cassandra does not tell")
+			} else {
+				fmt.Println(terminal.Driver(held))
+			}
 		}
 		for _, state := range states {
 			if !state.Running {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/sparkjob/driver"
 )
 
 // post sends events to a store in arrays and returns the ids that it acknowledged.
@@ -135,16 +137,98 @@ func awaitRead(t *testing.T, p pipeline, want int) {
 	}
 }
 
-// A driver that was killed leaves its queries running; the next one takes them over.
-func TestSubmitTakesOverRunningQueries(t *testing.T) {
+// activeQueries counts the queries of a job that run, by name.
+func activeQueries(t *testing.T, p pipeline) map[string]int {
+	t.Helper()
+	session, err := driver.Connect(t.Context(), driver.Config{Remote: os.Getenv("SPARK_REMOTE"), JobName: p.topic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	list, err := session.Streams().Active(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	active := map[string]int{}
+	for _, query := range list {
+		active[query.Name()]++
+	}
+	return active
+}
+
+// One driver at a time runs the job. A driver that was killed leaves its queries running;
+// the next one takes them over.
+func TestOneDriverRunsTheJob(t *testing.T) {
 	p := newPipeline(t)
 	url, _ := p.store(t)
-	p.submit(t).end(t, syscall.SIGKILL)
-	second := p.submit(t)
-	if n := strings.Count(second.output(), "runs already"); n != 2 {
-		t.Errorf("%d queries were taken over, want 2:\n%s", n, second.output())
+	first := p.submit(t)
+	refused := func(by *process) {
+		t.Helper()
+		holder := fmt.Sprintf("pid %d on ", by.cmd.Process.Pid)
+		_, errOut, code := run(t, p.env, "sparkjob", "submit")
+		if code != 1 || !strings.Contains(errOut, "is run by another driver, "+holder) || !strings.Contains(errOut, "submit --standby") {
+			t.Errorf("a second sparkjob submit: exit code %d\n%s", code, errOut)
+		}
+		if out, errOut, code := run(t, p.env, "sparkjob", "status"); code != 0 || !strings.Contains(out, "driver: "+holder) {
+			t.Errorf("sparkjob status: exit code %d\n%s%s", code, out, errOut)
+		}
+	}
+	refused(first)
+
+	second := start(t, p.env, "sparkjob", "submit", "--standby")
+	awaitOutput(t, second, "Standing by: job "+p.topic+" is run by pid", 1)
+	first.end(t, syscall.SIGKILL)
+	awaitOutput(t, second, "Ctrl-C stops the queries", 1)
+	for words, times := range map[string]int{"has gone without a word": 1, "runs already": 2} {
+		if n := strings.Count(second.output(), words); n != times {
+			t.Errorf("%q came %d times, want %d:\n%s", words, n, times, second.output())
+		}
+	}
+	if active := activeQueries(t, p); !maps.Equal(active, map[string]int{"events": 1, "rejected_events": 1}) {
+		t.Errorf("these queries run: %v", active)
 	}
 	awaitStored(t, post(t, url, 10))
+	refused(second)
+
+	// A driver elsewhere has taken the job: this one leaves the queries to it.
+	db := openCassandra(t)
+	held, err := cassandra.ReadJobLease(t.Context(), db, p.topic)
+	if err != nil || held == nil {
+		t.Fatalf("the lease is %v, %v", held, err)
+	}
+	other := *held
+	other.Holder, other.Host, other.Process = "other", "elsewhere", "other"
+	const ttl = 12 * time.Second
+	if taken, current, err := cassandra.TakeJobLease(t.Context(), db, other, held.Holder, ttl); err != nil || !taken {
+		t.Fatalf("taking the lease: %v, %+v", err, current)
+	}
+	if code := second.wait(t, 20*time.Second); code != 1 || !strings.Contains(second.output(), "another driver has taken job") || strings.Contains(second.output(), "stopped") {
+		t.Errorf("after another has taken the job sparkjob submit ends with %d:\n%s", code, second.output())
+	}
+	if active := activeQueries(t, p); len(active) != 2 {
+		t.Errorf("these queries run: %v", active)
+	}
+	// That one goes, without a word.
+	third := p.submit(t)
+	if n := strings.Count(third.output(), "runs already"); n != 2 {
+		t.Errorf("%d queries were taken over, want 2:\n%s", n, third.output())
+	}
+
+	// Who stands by does not start what somebody stops.
+	fourth := start(t, p.env, "sparkjob", "submit", "--standby")
+	awaitOutput(t, fourth, "Standing by", 1)
+	if out, errOut, code := run(t, p.env, "sparkjob", "stop"); code != 0 {
+		t.Errorf("sparkjob stop: exit code %d\n%s%s", code, out, errOut)
+	}
+	if code := third.wait(t, 30*time.Second); code != 0 {
+		t.Errorf("sparkjob submit ends with %d:\n%s", code, third.output())
+	}
+	if code := fourth.wait(t, 20*time.Second); code != 1 || !strings.Contains(fourth.output(), "the job was stopped") {
+		t.Errorf("sparkjob submit --standby ends with %d:\n%s", code, fourth.output())
+	}
+	if active := activeQueries(t, p); len(active) > 0 {
+		t.Errorf("these queries run: %v", active)
+	}
 }
 
 func TestOtherTerminals(t *testing.T) {

@@ -39,6 +39,7 @@ type Config struct {
 
 	Job     job.Config
 	Queries []string // of job.Names, those that Submit runs; all if empty
+	Standby bool     // Submit waits for the end of another driver of the job
 
 	StopTimeout  time.Duration // how long a query gets to end
 	StalledAfter time.Duration // how long records wait without a micro-batch until a query counts as stalled

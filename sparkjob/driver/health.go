@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/sparkjob/lease"
 )
 
 // healthTimeout bounds all questions of Examine together.
@@ -28,7 +29,7 @@ func Examine(ctx context.Context, c Config) Health {
 	var asking sync.WaitGroup
 	asking.Go(func() { seen.states, seen.sparkErr = askSpark(ctx, c) })
 	asking.Go(func() { seen.due, seen.kafkaErr = dueOffsets(ctx, c, seen.at) })
-	asking.Go(func() { seen.reports, seen.cassandraErr = askCassandra(ctx, c) })
+	asking.Go(func() { seen.reports, seen.lease, seen.cassandraErr = askCassandra(ctx, c) })
 	asking.Wait()
 	return seen.judge(c)
 }
@@ -39,6 +40,7 @@ type sighting struct {
 	states  []QueryState // of the queries, in their order
 	due     map[int]int64
 	reports map[string]cassandra.StreamingQuery // by query, those that a driver keeps up
+	lease   *cassandra.JobLease                 // nil if nobody has it
 
 	sparkErr, kafkaErr, cassandraErr error
 }
@@ -56,17 +58,19 @@ func askSpark(ctx context.Context, c Config) ([]QueryState, error) {
 	return states, nil
 }
 
-func askCassandra(ctx context.Context, c Config) (map[string]cassandra.StreamingQuery, error) {
+func askCassandra(ctx context.Context, c Config) (map[string]cassandra.StreamingQuery, *cassandra.JobLease, error) {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
 	config := c.Cassandra
 	config.Timeout = reportTimeout
 	session, err := config.Connect(ctx)
 	if err != nil {
-		return nil, Hint(err, c)
+		return nil, nil, Hint(err, c)
 	}
 	defer session.Close()
 	list, err := cassandra.StreamingQueries(ctx, session, c.JobName)
 	if err != nil {
-		return nil, Hint(err, c)
+		return nil, nil, Hint(err, c)
 	}
 	reports := map[string]cassandra.StreamingQuery{}
 	for _, report := range list {
@@ -74,7 +78,17 @@ func askCassandra(ctx context.Context, c Config) (map[string]cassandra.Streaming
 			reports[report.Query] = report
 		}
 	}
-	return reports, nil
+	held, err := cassandra.ReadJobLease(ctx, session, c.JobName)
+	if held != nil && held.Stopped {
+		held = nil
+	}
+	return reports, held, Hint(err, c)
+}
+
+// Holder returns the lease of the driver that runs the job, nil if none does.
+func Holder(ctx context.Context, c Config) (*cassandra.JobLease, error) {
+	_, held, err := askCassandra(ctx, c)
+	return held, err
 }
 
 func (s *sighting) judge(c Config) (h Health) {
@@ -115,8 +129,12 @@ func (s *sighting) judge(c Config) (h Health) {
 			wrong("query %s is stopped: %s; `sparkjob submit` starts it", name, report.Message)
 		}
 	}
-	if running && s.cassandraErr == nil && len(s.reports) == 0 {
+	switch {
+	case !running || s.cassandraErr != nil:
+	case s.lease == nil:
 		wrong("no driver looks after the queries; `sparkjob submit` does")
+	case len(s.reports) == 0:
+		wrong("the driver, %s, tells nothing of the queries; is it stopped?", lease.Describe(*s.lease))
 	}
 	return h
 }

@@ -22,6 +22,7 @@ func TestHealth(t *testing.T) {
 	well := sighting{
 		at: now, states: []QueryState{running("events", time.Second), running("reads", time.Second)}, due: map[int]int64{0: 10},
 		reports: map[string]cassandra.StreamingQuery{"events": report("events", "running", ""), "reads": report("reads", "running", "")},
+		lease:   &cassandra.JobLease{PID: 7, Host: "h"},
 	}
 	away := errors.New("away\nstack")
 	for name, test := range map[string]struct {
@@ -46,9 +47,10 @@ func TestHealth(t *testing.T) {
 		"failed": {func(s *sighting) {
 			s.states[1], s.reports["reads"] = QueryState{Name: "reads"}, report("reads", "failed", "why")
 		}, []string{"query reads has failed: why"}, nil},
-		"no driver":  {func(s *sighting) { s.reports = nil }, []string{"no driver looks after the queries"}, nil},
-		"Kafka away": {func(s *sighting) { s.due, s.kafkaErr = nil, away }, nil, []string{"away"}},
-		"Spark away": {func(s *sighting) { s.states, s.sparkErr = nil, away }, nil, []string{"away"}},
+		"no driver":     {func(s *sighting) { s.lease = nil }, []string{"no driver looks after the queries"}, nil},
+		"silent driver": {func(s *sighting) { s.reports = nil }, []string{"the driver, pid 7 on h, since 0001-01-01 00:00:00Z, tells nothing"}, nil},
+		"Kafka away":    {func(s *sighting) { s.due, s.kafkaErr = nil, away }, nil, []string{"away"}},
+		"Spark away":    {func(s *sighting) { s.states, s.sparkErr = nil, away }, nil, []string{"away"}},
 		"Spark away, told": {func(s *sighting) {
 			s.states, s.sparkErr, s.reports["reads"] = nil, away, report("reads", "restarting", "Spark has gone away")
 		}, []string{"query reads is about to be started again: Spark has gone away"}, []string{"away"}},

@@ -82,6 +82,9 @@ func (r *reporter) noteOutcome(err error, now time.Time) {
 }
 
 func (r *reporter) write(ctx context.Context) error {
+	if r.lease.Lost() {
+		return nil // the rows are another driver's
+	}
 	if r.session == nil {
 		config := r.config.Cassandra
 		config.Timeout = reportTimeout

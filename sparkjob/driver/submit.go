@@ -14,6 +14,7 @@ import (
 
 	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/sparkjob/job"
+	"example.com/bookstore/sparkjob/lease"
 	"example.com/bookstore/sparkjob/stream"
 )
 
@@ -31,6 +32,10 @@ const (
 // checkpoint, and all of them are when the server has lost the session or was started
 // anew. What happens is written to out, a line an event.
 //
+// It does so while it holds the job's lease. Another driver's is an error, or is waited
+// for in standby; without one that is valid no query is started. If another driver takes
+// it, Submit ends and leaves the queries to that one.
+//
 // It returns nil if the queries ended because ctx did or because somebody stopped
 // them, and otherwise why they could not go on.
 func Submit(ctx context.Context, c Config, out io.Writer) error {
@@ -38,10 +43,48 @@ func Submit(ctx context.Context, c Config, out io.Writer) error {
 		return unlessEnded(ctx, err)
 	}
 	w := &watcher{config: c, out: out, tracker: newTracker(c.Topic.Name, c.queries())}
+	store := lease.Cassandra(c.Cassandra)
+	defer store.Close()
+	var err error
+	if w.lease, err = lease.Acquire(ctx, store, lease.Options{Job: c.JobName, Standby: c.Standby, Info: w.info, Warn: w.warn}); err != nil {
+		return unlessEnded(ctx, Hint(err, c))
+	}
+	w.tracker.leaseHeld = w.lease.Held
+	ctx, release := w.keepLease(ctx)
 	stop := w.observe(ctx)
-	err := supervise(ctx, w)
+	err = supervise(ctx, w)
+	var lost *lease.LostError
+	if errors.As(context.Cause(ctx), &lost) {
+		err = errors.Join(lost, err)
+	}
 	w.tracker.end(err)
-	return errors.Join(err, stop())
+	err = errors.Join(err, stop())
+	release(err == nil && ctx.Err() == nil)
+	return err
+}
+
+// keepLease renews the lease until release is called, and so also while the queries are
+// being stopped. The context that it returns ends with ctx, and when the lease is lost.
+func (w *watcher) keepLease(ctx context.Context) (held context.Context, release func(stopped bool)) {
+	held, lose := context.WithCancelCause(ctx)
+	keeping, end := context.WithCancel(context.WithoutCancel(ctx))
+	var keeper sync.WaitGroup
+	keeper.Go(func() {
+		if err := w.lease.Keep(keeping); err != nil {
+			lose(err)
+		}
+	})
+	return held, func(stopped bool) {
+		end()
+		keeper.Wait()
+		lose(nil)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
+		defer cancel()
+		if err := w.lease.Release(last, stopped); err != nil {
+			w.warn(fmt.Sprintf("The job's lease could not be given back, and ends by itself within %.0f s: %s", lease.TTL.Seconds(), firstLine(err.Error())),
+				"the lease could not be given back", "error", firstLine(err.Error()))
+		}
+	}
 }
 
 // observe begins what looks at the queries beside the job itself, and returns what ends
@@ -108,6 +151,7 @@ func unlessEnded(ctx context.Context, err error) error {
 type watcher struct {
 	config  Config
 	tracker *tracker
+	lease   *lease.Lease
 
 	mu  sync.Mutex
 	out io.Writer
@@ -200,8 +244,12 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	return watching.Wait()
 }
 
-// stop ends what runs, also when the context that it ran under is over.
+// stop ends what runs, also when the context that it ran under is over. What another
+// driver looks after now is none of this one's business.
 func (w *watcher) stop(ctx context.Context, runs []*run) error {
+	if w.lease.Lost() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.config.StopTimeout)
 	defer cancel()
 	var stopping errgroup.Group
@@ -247,6 +295,9 @@ type run struct {
 func (r *run) begin(ctx context.Context) error {
 	verb := "runs already"
 	if r.query == nil {
+		if err := r.lease.Await(ctx); err != nil {
+			return fmt.Errorf("waiting for the job's lease: %w", err)
+		}
 		// Whoever gives up while the request is under way would not know whether
 		// the query started, and leave it behind.
 		startCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
