@@ -11,10 +11,14 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
@@ -176,10 +180,10 @@ func TestOneDriverRunsTheJob(t *testing.T) {
 	refused(first)
 
 	second := start(t, p.env, "sparkjob", "submit", "--standby")
-	awaitOutput(t, second, "Standing by: job "+p.topic+" is run by pid", 1)
+	awaitOutput(t, second, "Standing by for pid", 1)
 	first.end(t, syscall.SIGKILL)
 	awaitOutput(t, second, "Ctrl-C stops the queries", 1)
-	for words, times := range map[string]int{"has gone without a word": 1, "runs already": 2} {
+	for words, times := range map[string]int{"which has gone": 1, "runs already": 2} {
 		if n := strings.Count(second.output(), words); n != times {
 			t.Errorf("%q came %d times, want %d:\n%s", words, n, times, second.output())
 		}
@@ -347,6 +351,84 @@ func TestSubmitRefuses(t *testing.T) {
 	}
 	// The wrong password must not have become the right one.
 	openCassandra(t)
+}
+
+// A checkpoint that does not fit is refused at once, with what to do, which then helps.
+func TestSubmitRefusesACheckpointThatDoesNotFit(t *testing.T) {
+	p := newPipeline(t)
+	url, _ := p.store(t)
+	job := p.submit(t)
+	awaitStored(t, post(t, url, 20))
+	awaitRead(t, p, 20)
+	if code := job.end(t, syscall.SIGTERM); code != 0 {
+		t.Fatalf("sparkjob submit ended with %d:\n%s", code, job.output())
+	}
+	refused := func(queries int, words ...string) {
+		t.Helper()
+		began := time.Now()
+		out, errOut, code := run(t, p.env, "sparkjob", "submit")
+		if took := time.Since(began); code != 1 || took > 20*time.Second || strings.Contains(out, "starts again") || strings.Count(errOut, "\n") != queries {
+			t.Errorf("sparkjob submit: exit code %d after %v\n%s%s", code, took, out, errOut)
+		}
+		for _, word := range words {
+			if !strings.Contains(errOut, word) {
+				t.Errorf("stderr lacks %q:\n%s", word, errOut)
+			}
+		}
+		if active := activeQueries(t, p); len(active) > 0 {
+			t.Errorf("these queries run: %v", active)
+		}
+	}
+
+	// As if the query had read the topic twice.
+	list := batchesOf(t, p, "events")
+	offsets := filepath.Join(p.checkpoints, p.topic, "events", "offsets")
+	file := filepath.Join(offsets, strconv.FormatInt(list[len(list)-1].BatchID, 10))
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(before), "\n")
+	if err := errors.Join(
+		os.WriteFile(file, []byte(strings.Join(append(lines, lines[len(lines)-1]), "\n")), 0o644),
+		os.Remove(filepath.Join(offsets, "."+filepath.Base(file)+".crc")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	refused(1, "query events does not fit its checkpoint file://"+p.checkpoints, "it has the offsets of 2 sources, and the query reads from 1", "checkpoint rewind events --beginning")
+	if err := os.WriteFile(file, before, 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	recreateTopic(t, p)
+	refused(2, "query events does not fit", "query rejected_events does not fit", "the topic ends at 0; the topic was made anew", "checkpoint rewind rejected_events --beginning")
+	ids := post(t, url, 5)
+	if out, errOut, code := run(t, p.env, "sparkjob", "checkpoint", "rewind", "events", "rejected_events", "--beginning", "--yes"); code != 0 {
+		t.Fatalf("checkpoint rewind: exit code %d\n%s%s", code, out, errOut)
+	}
+	p.submit(t)
+	awaitStored(t, ids)
+}
+
+// recreateTopic deletes the topic with all its records and makes it again.
+func recreateTopic(t *testing.T, p pipeline) {
+	t.Helper()
+	admin, err := kafka.NewAdminClient(&kafka.ConfigMap{"bootstrap.servers": os.Getenv("KAFKA_BOOTSTRAP_SERVERS")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	results, err := admin.DeleteTopics(t.Context(), []string{p.topic}, kafka.SetAdminOperationTimeout(10*time.Second))
+	if err != nil || results[0].Error.Code() != kafka.ErrNoError {
+		t.Fatalf("deleting topic %s: %v, %v", p.topic, err, results)
+	}
+	eventually(t, 10*time.Second, func() error {
+		_, errOut, code := run(t, p.env, "sparkjob", "setup")
+		if code != 0 {
+			return errors.New(errOut)
+		}
+		return nil
+	})
 }
 
 func TestSparkShowsApplicationAndQueries(t *testing.T) {

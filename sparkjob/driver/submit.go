@@ -13,18 +13,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/sparkjob/checkpoint"
 	"example.com/bookstore/sparkjob/job"
 	"example.com/bookstore/sparkjob/lease"
 	"example.com/bookstore/sparkjob/stream"
 )
 
-const (
-	// startTimeout is how long a query is waited for: to be taken by Spark, and then
-	// for its first micro-batch, which takes longer where there is much to read.
-	startTimeout = 60 * time.Second
-	// maxFailures in a row, without a micro-batch between them, end the job.
-	maxFailures = 5
-)
+// startTimeout is how long a query is waited for: to be taken by Spark, and then for its
+// first micro-batch, which takes longer where there is much to read.
+const startTimeout = 60 * time.Second
 
 // Submit runs the job, or those of its queries that c names, until ctx ends, and then
 // stops its queries. It starts those that do not run, and goes on watching those that
@@ -136,7 +133,7 @@ func newPause() *backoff.ExponentialBackOff {
 // with whatever it stumbles over.
 func failed(err error) bool {
 	var exception *stream.QueryException
-	return errors.As(err, &exception)
+	return errors.As(err, &exception) || checkpoint.IsMisfit(err)
 }
 
 // unlessEnded returns err, or nil if ctx has ended: being told to end is no failure.
@@ -215,6 +212,12 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	for i, name := range names {
 		runs[i] = &run{watcher: w, session: session, name: name, query: running[name]}
 	}
+	var absent []string
+	for _, r := range runs {
+		if r.query == nil {
+			absent = append(absent, r.name)
+		}
+	}
 	begun := false
 	defer func() {
 		err = unlessEnded(ctx, err)
@@ -222,6 +225,9 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 			err = errors.Join(err, w.stop(ctx, runs))
 		}
 	}()
+	if err := w.fit(ctx, absent...); err != nil {
+		return err
+	}
 	// Side by side, since the first micro-batch of each waits for Spark to load
 	// classes. Every query is seen running before any is left to itself.
 	starting, startCtx := errgroup.WithContext(ctx)
@@ -313,7 +319,7 @@ func (r *run) begin(ctx context.Context) error {
 		r.warn(queryLine(r.name, "is in its first micro-batch for %.0f s; does the Spark master have a worker with free cores?", startTimeout.Seconds()),
 			"first micro-batch takes long", "query", r.name, "after", startTimeout)
 	case err != nil:
-		return fmt.Errorf("starting query %s: %w", r.name, err)
+		return fmt.Errorf("starting query %s: %w", r.name, r.explain(err))
 	}
 	r.tracker.set(r.name, cassandra.QueryRunning, "")
 	r.info(queryLine(r.name, "%s, id %s", verb, r.query.ID()), "query "+verb, "query", r.name, "id", r.query.ID(), "run_id", r.query.RunID())
@@ -373,8 +379,12 @@ func (r *run) watch(ctx context.Context) error {
 			return fmt.Errorf("watching query %s: %w", r.name, err)
 		}
 		r.query = nil
+		if err := r.explain(err); checkpoint.IsMisfit(err) {
+			r.tracker.set(r.name, cassandra.QueryFailed, err.Error())
+			return err // the next start would end in the same way
+		}
 		why := firstLine(failed.Message)
-		if failures++; failures == maxFailures {
+		if failures++; failures >= r.config.MaxFailures {
 			r.tracker.set(r.name, cassandra.QueryFailed, why)
 			return fmt.Errorf("query %s failed %d times in a row: %w", r.name, failures, failed)
 		}
@@ -385,7 +395,11 @@ func (r *run) watch(ctx context.Context) error {
 		if !sleep(ctx, wait) {
 			return nil
 		}
-		if err := r.begin(ctx); err != nil && ctx.Err() == nil {
+		err = r.fit(ctx, r.name)
+		if err == nil {
+			err = r.begin(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

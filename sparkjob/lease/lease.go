@@ -109,7 +109,7 @@ func acquire(ctx context.Context, store Store, o Options, p process) (*Lease, er
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case err != nil && !(o.Standby && seen.Holder != ""):
+		case err != nil && (!o.Standby || seen.Holder == ""):
 			return nil, err
 		case err != nil:
 			// Whoever stands by is there for what lasts longer than this.
@@ -127,14 +127,14 @@ func acquire(ctx context.Context, store Store, o Options, p process) (*Lease, er
 			former = current.Holder
 			continue
 		case p.tellsGone(*current):
-			l.Info(fmt.Sprintf("The driver before, %s, has gone without a word; this one takes its place", Describe(*current)),
+			l.Info(fmt.Sprintf("Taking over from %s, which has gone", Describe(*current)),
 				"taking the place of a driver that has gone", "pid", current.PID, "host", current.Host)
 			former = current.Holder
 			continue
 		case o.Standby:
 			failing = false
 			if current.Holder != seen.Holder {
-				l.Info(fmt.Sprintf("Standing by: job %s is run by %s", o.Job, Describe(*current)),
+				l.Info(fmt.Sprintf("Standing by for %s", Describe(*current)),
 					"standing by", "pid", current.PID, "host", current.Host)
 			}
 			seen = *current
@@ -142,7 +142,7 @@ func acquire(ctx context.Context, store Store, o Options, p process) (*Lease, er
 			return nil, &HeldError{*current}
 		case seen.Holder == "":
 			seen = *current
-			l.Info(fmt.Sprintf("A driver has the job, %s; waiting for up to %.0f s to see whether it lives", Describe(seen), o.TTL.Seconds()),
+			l.Info(fmt.Sprintf("The job has a driver: %s\nWaiting for up to %.0f s to see whether it lives", Describe(seen), o.TTL.Seconds()),
 				"waiting to see whether a driver lives", "pid", seen.PID, "host", seen.Host)
 		}
 		if !sleep(ctx, o.TTL/15) {
@@ -223,11 +223,10 @@ func (l *Lease) Keep(ctx context.Context) error {
 			taken, current, err = l.take(ctx, "")
 		}
 		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
+		case err != nil && ctx.Err() == nil:
 			wait = l.TTL / 15
 			l.noteLapse(err)
+		case err != nil: // that is no outage
 		case !taken && current != nil && current.Holder != l.holder:
 			l.mu.Lock()
 			l.lost = true
@@ -250,7 +249,7 @@ func (l *Lease) noteLapse(err error) {
 		return
 	}
 	l.lapsed = true
-	l.Warn("The job's lease cannot be renewed: "+err.Error()+"; the queries go on, but none is started until it can be",
+	l.Warn("The job's lease cannot be renewed: "+err.Error()+"\nThe queries go on; none is started until it can be",
 		"the lease cannot be renewed", "error", err)
 }
 

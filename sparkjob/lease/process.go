@@ -62,7 +62,7 @@ func began(pid int) string {
 	// The second field is the name in parentheses, which may hold anything.
 	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
 	fields := strings.Fields(rest)
-	const state, starttime = 3 - 3, 22 - 3 // as proc(5) counts them
+	const state, starttime = 0, 22 - 3 // proc(5) counts from 1, and this from its third
 	if len(fields) <= starttime || fields[state] == "Z" || fields[state] == "X" {
 		return ""
 	}
