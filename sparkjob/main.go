@@ -26,9 +26,10 @@ type commands struct {
 	Status   statusCommand   `cmd:"" group:"see" help:"Show each query's state. Exits with 1 unless all run."`
 	Progress progressCommand `cmd:"" group:"see" help:"Print the progress that Spark reports of each query, as JSON lines."`
 
-	Peek     peekCommand     `cmd:"" group:"data" help:"Show rows of Cassandra: the latest events, or those that were rejected and why."`
-	Trace    traceCommand    `cmd:"" group:"data" help:"Tell the story of one event, from what happened to its rows."`
-	Rejected rejectedCommand `cmd:"" group:"data" help:"See the records that are no events, mend them and send them again."`
+	Peek      peekCommand      `cmd:"" group:"data" help:"Show rows of Cassandra: the latest events, or those that were rejected and why."`
+	Trace     traceCommand     `cmd:"" group:"data" help:"Tell the story of one event, from what happened to its rows."`
+	Rejected  rejectedCommand  `cmd:"" group:"data" help:"See the records that are no events, mend them and send them again."`
+	Reconcile reconcileCommand `cmd:"" group:"data" help:"Compare what was acknowledged with what Kafka and Cassandra have. Exits with 1 if something is lost."`
 
 	Checkpoint checkpointCommand `cmd:"" group:"back" help:"See how far the queries are, and take them back to an earlier time."`
 

@@ -15,10 +15,11 @@ import (
 
 var counts = regexp.MustCompile(`(?m)^acknowledged=(\d+) stored=(\d+) rejected=(\d+)$`)
 
+// And what it has stored, reconcile finds; see testReconcile.
 func TestDemoPrintsEqualCounts(t *testing.T) {
 	p := newPipeline(t)
 	url, _ := p.store(t)
-	p.submit(t)
+	driver := p.submit(t)
 	env := p.with("STORE_URL=" + url)
 	out, errOut, code := run(t, env, "demo", "--visitors", "4", "--books", "3")
 	match := counts.FindStringSubmatch(out)
@@ -45,6 +46,7 @@ func TestDemoPrintsEqualCounts(t *testing.T) {
 	if code != 0 || n == 0 || errOut != "" || !strings.Contains(out, fmt.Sprintf("\nacknowledged=%d stored=%d\n", n, n)) {
 		t.Errorf("visitors: exit code %d, %d events in the ledger\n%s%s", code, n, out, errOut)
 	}
+	testReconcile(t, p, driver, path)
 }
 
 // Without the job nothing is stored, and the demo says so.
