@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/bookstore/deploy/bench/figures"
+)
+
+// asProgram, set, makes the test's binary the program bench.
+const asProgram = "BENCH_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Who begins changes, nobody is left out, and a contender may have fewer rounds.
+func TestContendersTakeTurns(t *testing.T) {
+	var got []string
+	turn := func(_ context.Context, r *round) error {
+		got = append(got, r.contender+strings.Repeat("'", r.number))
+		return nil
+	}
+	contenders := []contender{{name: "a", round: turn, quick: true}, {name: "b", round: turn}, {name: "c", round: turn, rounds: 1}}
+	b := &bench{measureCmd: measureCmd{Rounds: 2}}
+	if err := turns(t.Context(), b, contenders); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"a'", "b'", "c'", "b''", "a''"}; !slices.Equal(got, want) {
+		t.Errorf("turns are %v, want %v", got, want)
+	}
+	got, b.Rounds, b.Quick = nil, 1, true
+	if err := turns(t.Context(), b, contenders); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"a'"}; !slices.Equal(got, want) {
+		t.Errorf("with --quick turns are %v, want %v", got, want)
+	}
+}
+
+// A floor about a contender that nobody measures would never be judged.
+func TestFloorsAreAboutContenders(t *testing.T) {
+	for _, floor := range floors {
+		for _, key := range []figures.Key{floor.Of, floor.Over} {
+			if key == (figures.Key{}) {
+				continue
+			}
+			g, ok := findGroup(key.Group)
+			if !ok || !slices.ContainsFunc(g.contenders, func(c contender) bool { return c.name == key.Contender }) {
+				t.Errorf("floor %q is about %+v, which no group has", floor.Name, key)
+			}
+		}
+		if (floor.AtLeast > 0) == (floor.AtMost > 0) {
+			t.Errorf("floor %q has no bound, or two", floor.Name)
+		}
+		if n := len([]rune(floor.Name)); n > 34 { // what the table has room for
+			t.Errorf("floor %q has %d characters", floor.Name, n)
+		}
+	}
+}
+
+func TestReplaceIn(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "README.md")
+	write := func(text string) {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("before\n" + tablesBegin + "old\n" + tablesEnd + "after\n")
+	for range 2 {
+		if err := replaceIn(name, "new\n"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(name)
+		if want := "before\n" + tablesBegin + "new\n" + tablesEnd + "after\n"; err != nil || string(got) != want {
+			t.Errorf("got %v\n%s\nwant\n%s", err, got, want)
+		}
+	}
+	write("no marks\n")
+	if err := replaceIn(name, "new\n"); err == nil || !strings.Contains(err.Error(), "bench: begin") {
+		t.Errorf("without marks the error is %v, want one that names them", err)
+	}
+}
+
+// The README has the place that --readme writes to.
+func TestReadmeHasAPlaceForTheTables(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mark := range []string{tablesBegin, tablesEnd} {
+		if bytes.Count(text, []byte(mark)) != 1 {
+			t.Errorf("README.md has %q %d times, want once", mark, bytes.Count(text, []byte(mark)))
+		}
+	}
+}
+
+// The handler without Kafka takes events as the store does, in a process that ends in
+// good order, and the load measures it from another.
+func TestBoundUnderLoad(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(asProgram, "1")
+	b := &bench{self: self, folder: t.TempDir()}
+	ctx := t.Context()
+	s, err := b.serve(ctx, "bound", nil, self, "bound")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	result, err := b.load(ctx, loadCmd{URL: s.url, Connections: 2, Batch: 100, Duration: 300 * time.Millisecond, SampleEvery: 1},
+		func(e sampled) { ids = append(ids, e.EventID) })
+	if err != nil {
+		t.Error(err)
+	}
+	if result.Events != 100*result.Requests || result.Busy <= 0 || len(ids) != int(result.Requests) {
+		t.Errorf("%d events of %d requests, %d in the sample, busy %v", result.Events, result.Requests, len(ids), result.Busy)
+	}
+	for _, end := range b.cleanups {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	}
+	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the server ended with %d after SIGTERM", code)
+	}
+}

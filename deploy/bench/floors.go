@@ -1,0 +1,16 @@
+package main
+
+import "example.com/bookstore/deploy/bench/figures"
+
+// floors are what a run must reach, on 2 cores. Most are ratios of figures of one run, so
+// that they say little of the machine and much of the programs.
+var floors = []figures.Floor{
+	{Name: "ingest: one / tutorial's", Of: ingest(storeOne, acknowledged(64)), Over: ingest(tutorialStore, acknowledged(64)), AtLeast: 30},
+	{Name: "ingest: one / without Kafka", Of: ingest(storeOne, acknowledged(64)), Over: ingest(bound, acknowledged(64)), AtLeast: 0.35},
+	{Name: "ingest: arrays of 100 / one", Of: ingest(storeArrays, acknowledged(64)), Over: ingest(storeOne, acknowledged(64)), AtLeast: 8},
+	{Name: "ingest: p99 at half the top rate", Of: ingest(storeOne, halfP99), AtMost: 15, Unit: "ms"},
+}
+
+func ingest(contender, metric string) figures.Key {
+	return figures.Key{Group: "ingest", Contender: contender, Metric: metric}
+}

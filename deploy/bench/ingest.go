@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"example.com/bookstore/schema/topic"
+)
+
+// The contenders of ingest, and what is measured of them.
+const (
+	storeOne      = "store, one event a request"
+	storeArrays   = "store, arrays of 100"
+	tutorialStore = "tutorial: Flask, flush each event"
+	bound         = "store's handler without Kafka"
+
+	halfP50 = "p50 at half the top rate"
+	halfP99 = "p99 at half the top rate"
+	halfMax = "longest at half the top rate"
+)
+
+func acknowledged(connections int) string {
+	return fmt.Sprintf("events/s, %d connections", connections)
+}
+
+// usual is the number of connections of which more is told.
+const usual = 64
+
+var ingestContenders = []contender{
+	{name: storeOne, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.store, 1) }},
+	{name: tutorialStore, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.tutorial, 1) }},
+	{name: storeArrays, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.store, 100) }},
+	{name: bound, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.bound, 1) }},
+}
+
+// ingestState is what prepareIngest has started.
+type ingestState struct {
+	store, tutorial, bound server
+}
+
+// server takes events at a URL.
+type server struct {
+	*program
+	url string
+}
+
+// prepareIngest starts all that are compared. Those who have nothing to do cost nothing.
+func prepareIngest(ctx context.Context, b *bench) error {
+	store, err := b.build(ctx, "./producer")
+	if err != nil {
+		return err
+	}
+	python, err := b.python(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.makeTopic(ctx, "bench_ingest", b.KafkaPartitions); err != nil {
+		return err
+	}
+	// The live page needs Cassandra and a job, and so is off: this is the way to Kafka.
+	env := []string{"KAFKA_TOPIC=bench_ingest", "STORE_LIVE=false", "STORE_SPOOL_DIR=" + filepath.Join(b.folder, "spool")}
+	for _, s := range []struct {
+		server *server
+		name   string
+		args   []string
+	}{
+		{&b.ingest.store, "store", []string{store}},
+		{&b.ingest.tutorial, "tutorial-store", []string{python, filepath.Join(tutorial, "store.py")}},
+		{&b.ingest.bound, "bound", []string{b.self, "bound"}},
+	} {
+		if *s.server, err = b.serve(ctx, s.name, env, s.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve starts a server on a port of its own, which it finds in STORE_ADDR.
+func (b *bench) serve(ctx context.Context, name string, env []string, args ...string) (server, error) {
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return server{}, err
+	}
+	p, err := b.start(ctx, name, append(env[:len(env):len(env)], "STORE_ADDR="+address), args...)
+	if err != nil {
+		return server{}, err
+	}
+	b.cleanup(p.stop)
+	return server{p, "http://" + address + "/events"}, p.answers(ctx, "http://"+address+"/healthz")
+}
+
+func (b *bench) makeTopic(ctx context.Context, name string, partitions int) error {
+	kafka, err := topic.NewAdmin(b.KafkaBootstrapServers, 10*time.Second)
+	if err != nil {
+		return err
+	}
+	defer kafka.Close()
+	_, err = kafka.Ensure(ctx, topic.Spec{Name: name, Partitions: partitions, ReplicationFactor: 1})
+	return err
+}
+
+// ingestRound finds out how much a server takes, and how long it takes for one event at
+// half of that.
+func (r *round) ingestRound(ctx context.Context, s server, batch int) error {
+	connections, duration := []int{16, usual, 256}, 4*time.Second
+	if r.Quick {
+		connections, duration = []int{usual}, 3*time.Second
+	}
+	var top float64 // requests a second
+	for _, n := range connections {
+		c := loadCmd{URL: s.url, Connections: n, Batch: batch, Warmup: time.Second, Duration: duration}
+		before, err := s.busy(ctx)
+		if err != nil {
+			return err
+		}
+		result, err := r.load(ctx, c, nil)
+		if err != nil {
+			return err
+		}
+		after, err := s.busy(ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.add(acknowledged(n), "/s", result.PerSecond()); err != nil {
+			return err
+		}
+		if n != usual {
+			continue
+		}
+		top = result.PerSecond() / float64(batch)
+		whole := (c.Warmup + result.Took).Seconds()
+		for _, f := range []struct {
+			metric, unit string
+			value        float64
+		}{
+			{"p99, 64 connections", "ms", milliseconds(result.P99)},
+			{"cores that it took, 64 connections", "", (after - before).Seconds() / whole},
+			{"cores that the load took, 64 connections", "", result.Busy.Seconds() / whole},
+		} {
+			if err := r.add(f.metric, f.unit, f.value); err != nil {
+				return err
+			}
+		}
+	}
+	if s.program == r.ingest.store.program {
+		n, err := s.spooled(ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.add("events of all rounds that took the spool", "", n); err != nil {
+			return err
+		}
+	}
+	if batch > 1 {
+		return nil
+	}
+	// At a fixed rate of arrivals, whatever the server does with them.
+	result, err := r.load(ctx, loadCmd{URL: s.url, Connections: 256, Batch: 1, Rate: top / 2, Warmup: time.Second, Duration: duration}, nil)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		metric string
+		value  time.Duration
+	}{{halfP50, result.P50}, {halfP99, result.P99}, {halfMax, result.Max}} {
+		if err := r.add(f.metric, "ms", milliseconds(f.value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var spoolWritten = regexp.MustCompile(`(?m)^bookstore_store_spool_written_total (\S+)$`)
+
+// spooled is how many events the store has put into its spool so far, because the broker
+// did not acknowledge them in time.
+func (s server) spooled(ctx context.Context) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url[:len(s.url)-len("/events")]+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err
+	}
+	match := spoolWritten.FindSubmatch(text)
+	if match == nil {
+		return 0, fmt.Errorf("GET %s: no metric is called bookstore_store_spool_written_total", request.URL)
+	}
+	return strconv.ParseFloat(string(match[1]), 64)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
