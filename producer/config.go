@@ -16,6 +16,9 @@ import (
 
 	"example.com/bookstore/producer/web"
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
+	"example.com/bookstore/schema/secret"
 )
 
 const description = `The bookstore's web store: shows the catalogue and writes what visitors do to Kafka.
@@ -41,42 +44,33 @@ SIGTERM or an interrupt ends the store once every request is answered and every 
 is with the brokers, or after --drain-timeout in the spool, from where the next start
 sends it; a second one ends it at once.`
 
-// secret is a setting that never shows.
-type secret string
-
-func (s secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "(hidden)"
-}
-
 // Config is every setting of the store.
 type Config struct {
-	Addr                  string        `name:"addr" env:"STORE_ADDR" default:"127.0.0.1:5001" placeholder:"HOST:PORT" help:"Address to listen on."`
-	KafkaBootstrapServers string        `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" placeholder:"HOST:PORT,..." help:"Kafka brokers to ask first."`
-	KafkaTopic            string        `env:"KAFKA_TOPIC" default:"bookstore_events" help:"Topic of the events. It must exist."`
-	DeliveryTimeout       time.Duration `env:"STORE_DELIVERY_TIMEOUT" default:"10s" help:"How long brokers that answer may acknowledge no event before the store connects to them anew."`
-	QueueLimit            int           `env:"STORE_QUEUE_LIMIT" default:"100000" help:"Most events that wait for the brokers; beyond it events go to the spool."`
-	SpoolAfter            time.Duration `env:"STORE_SPOOL_AFTER" default:"150ms" help:"How long the brokers have to acknowledge an event. Then events go to the spool on this machine's disk, in order, until the brokers are back."`
-	SpoolDir              string        `env:"STORE_SPOOL_DIR" default:"${spool_dir}" placeholder:"DIR" help:"Folder of the spool, with one in it for each topic. Each store needs one of its own. By default ${spool_dir}, which follows STACK_DIR."`
-	SpoolLimit            byteSize      `env:"STORE_SPOOL_LIMIT" default:"1GiB" placeholder:"SIZE" help:"Most that the spool holds, such as 512MiB; beyond it the store answers 503. 0 for no spool."`
-	RateLimit             int           `env:"STORE_RATE_LIMIT" default:"200" help:"Requests with events that one visitor may send in a second, and twice as many at once; beyond it the store answers 429. 0 for no limit."`
-	DrainDelay            time.Duration `env:"STORE_DRAIN_DELAY" default:"0s" help:"Time between /readyz turning 503 and the end of listening, for a load balancer to notice."`
-	DrainTimeout          time.Duration `env:"STORE_DRAIN_TIMEOUT" default:"15s" help:"Longest time for the last requests and events, once told to stop."`
-	Live                  bool          `env:"STORE_LIVE" default:"true" negatable:"" help:"Show at /live what is happening, and at /me each visitor's own visits."`
-	KafkaActivityTopic    string        `env:"KAFKA_ACTIVITY_TOPIC" help:"Topic of the live counts, for /live; by default the one that the job makes for the topic of the events."`
-	SparkJobName          string        `env:"SPARK_JOB_NAME" default:"bookstore" help:"Streaming job whose queries /live shows."`
-	CassandraHosts        []string      `env:"CASSANDRA_HOSTS" default:"127.0.0.1" help:"Contact points of Cassandra, for /live and /me. The store sells without it."`
-	CassandraPort         int           `env:"CASSANDRA_PORT" default:"9042" help:"Port of CQL."`
-	CassandraDatacenter   string        `env:"CASSANDRA_DATACENTER" default:"datacenter1" help:"Local datacenter."`
-	CassandraPassword     secret        `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" help:"Password of the role bookstore_store, which may only read."`
-	MetricsAddr           string        `env:"STORE_METRICS_ADDR" placeholder:"HOST:PORT" help:"Address of its own for /metrics. By default it is on --addr if that is a loopback address, and else nowhere."`
-	LogLevel              slog.Level    `env:"STORE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
-	LogFormat             string        `env:"STORE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
-	LogRequests           bool          `env:"STORE_LOG_REQUESTS" help:"Log one line for each request."`
-	PrintConfig           bool          `help:"Print the settings as JSON and exit."`
-	Ready                 bool          `help:"Ask the store that listens on --addr whether it can take events, and exit with 1 if not."`
+	Addr                string             `name:"addr" env:"STORE_ADDR" default:"127.0.0.1:5001" placeholder:"HOST:PORT" help:"Address to listen on."`
+	Kafka               kafkaclient.Config `embed:"" prefix:"kafka-"`
+	KafkaTopic          string             `env:"KAFKA_TOPIC" default:"bookstore_events" help:"Topic of the events. It must exist."`
+	DeliveryTimeout     time.Duration      `env:"STORE_DELIVERY_TIMEOUT" default:"10s" help:"How long brokers that answer may acknowledge no event before the store connects to them anew."`
+	QueueLimit          int                `env:"STORE_QUEUE_LIMIT" default:"100000" help:"Most events that wait for the brokers; beyond it events go to the spool."`
+	SpoolAfter          time.Duration      `env:"STORE_SPOOL_AFTER" default:"150ms" help:"How long the brokers have to acknowledge an event. Then events go to the spool on this machine's disk, in order, until the brokers are back."`
+	SpoolDir            string             `env:"STORE_SPOOL_DIR" default:"${spool_dir}" placeholder:"DIR" help:"Folder of the spool, with one in it for each topic. Each store needs one of its own. By default ${spool_dir}, which follows STACK_DIR."`
+	SpoolLimit          byteSize           `env:"STORE_SPOOL_LIMIT" default:"1GiB" placeholder:"SIZE" help:"Most that the spool holds, such as 512MiB; beyond it the store answers 503. 0 for no spool."`
+	RateLimit           int                `env:"STORE_RATE_LIMIT" default:"200" help:"Requests with events that one visitor may send in a second, and twice as many at once; beyond it the store answers 429. 0 for no limit."`
+	DrainDelay          time.Duration      `env:"STORE_DRAIN_DELAY" default:"0s" help:"Time between /readyz turning 503 and the end of listening, for a load balancer to notice."`
+	DrainTimeout        time.Duration      `env:"STORE_DRAIN_TIMEOUT" default:"15s" help:"Longest time for the last requests and events, once told to stop."`
+	Live                bool               `env:"STORE_LIVE" default:"true" negatable:"" help:"Show at /live what is happening, and at /me each visitor's own visits."`
+	KafkaActivityTopic  string             `env:"KAFKA_ACTIVITY_TOPIC" help:"Topic of the live counts, for /live; by default the one that the job makes for the topic of the events."`
+	SparkJobName        string             `env:"SPARK_JOB_NAME" default:"bookstore" help:"Streaming job whose queries /live shows."`
+	CassandraHosts      []string           `env:"CASSANDRA_HOSTS" default:"127.0.0.1" help:"Contact points of Cassandra, for /live and /me. The store sells without it."`
+	CassandraPort       int                `env:"CASSANDRA_PORT" default:"9042" help:"Port of CQL."`
+	CassandraDatacenter string             `env:"CASSANDRA_DATACENTER" default:"datacenter1" help:"Local datacenter."`
+	CassandraTLS        cassandra.TLS      `embed:"" prefix:"cassandra-"`
+	CassandraPassword   secret.String      `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" help:"Password of the role bookstore_store, which may only read."`
+	MetricsAddr         string             `env:"STORE_METRICS_ADDR" placeholder:"HOST:PORT" help:"Address of its own for /metrics. By default it is on --addr if that is a loopback address, and else nowhere."`
+	LogLevel            slog.Level         `env:"STORE_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	LogFormat           string             `env:"STORE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
+	LogRequests         bool               `env:"STORE_LOG_REQUESTS" help:"Log one line for each request."`
+	PrintConfig         bool               `help:"Print the settings as JSON and exit."`
+	Ready               bool               `help:"Ask the store that listens on --addr whether it can take events, and exit with 1 if not."`
 }
 
 // byteSize is a number of bytes, written as such or like 512MiB.
@@ -102,9 +96,7 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("--metrics-addr: %w", err))
 		}
 	}
-	if c.KafkaBootstrapServers == "" {
-		errs = append(errs, errors.New("--kafka-bootstrap-servers: is empty"))
-	}
+	errs = append(errs, c.Kafka.Validate())
 	if c.KafkaTopic == "" {
 		errs = append(errs, errors.New("--kafka-topic: is empty"))
 	}
@@ -155,28 +147,39 @@ func (c *Config) activityTopic() string {
 // String is the settings as --print-config shows them.
 func (c *Config) String() string {
 	text, err := json.MarshalIndent(map[string]any{
-		"addr":                    c.Addr,
-		"kafka_bootstrap_servers": c.KafkaBootstrapServers,
-		"kafka_topic":             c.KafkaTopic,
-		"delivery_timeout":        c.DeliveryTimeout.String(),
-		"queue_limit":             c.QueueLimit,
-		"spool_after":             c.SpoolAfter.String(),
-		"spool_dir":               c.SpoolDir,
-		"spool_limit":             c.SpoolLimit.String(),
-		"rate_limit":              c.RateLimit,
-		"drain_delay":             c.DrainDelay.String(),
-		"drain_timeout":           c.DrainTimeout.String(),
-		"live":                    c.Live,
-		"kafka_activity_topic":    c.activityTopic(),
-		"spark_job_name":          c.SparkJobName,
-		"cassandra_hosts":         c.CassandraHosts,
-		"cassandra_port":          c.CassandraPort,
-		"cassandra_datacenter":    c.CassandraDatacenter,
-		"cassandra_password":      c.CassandraPassword.String(),
-		"metrics_addr":            c.MetricsAddr,
-		"log_level":               c.LogLevel.String(),
-		"log_format":              c.LogFormat,
-		"log_requests":            c.LogRequests,
+		"addr":                           c.Addr,
+		"kafka_bootstrap_servers":        c.Kafka.BootstrapServers,
+		"kafka_security_protocol":        c.Kafka.SecurityProtocol,
+		"kafka_sasl_mechanism":           c.Kafka.SASLMechanism,
+		"kafka_sasl_username":            c.Kafka.SASLUsername,
+		"kafka_sasl_password":            c.Kafka.SASLPassword,
+		"kafka_ssl_ca_location":          c.Kafka.CAFile,
+		"kafka_ssl_certificate_location": c.Kafka.CertificateFile,
+		"kafka_ssl_key_location":         c.Kafka.KeyFile,
+		"kafka_topic":                    c.KafkaTopic,
+		"delivery_timeout":               c.DeliveryTimeout.String(),
+		"queue_limit":                    c.QueueLimit,
+		"spool_after":                    c.SpoolAfter.String(),
+		"spool_dir":                      c.SpoolDir,
+		"spool_limit":                    c.SpoolLimit.String(),
+		"rate_limit":                     c.RateLimit,
+		"drain_delay":                    c.DrainDelay.String(),
+		"drain_timeout":                  c.DrainTimeout.String(),
+		"live":                           c.Live,
+		"kafka_activity_topic":           c.activityTopic(),
+		"spark_job_name":                 c.SparkJobName,
+		"cassandra_hosts":                c.CassandraHosts,
+		"cassandra_port":                 c.CassandraPort,
+		"cassandra_datacenter":           c.CassandraDatacenter,
+		"cassandra_tls":                  c.CassandraTLS.Enabled,
+		"cassandra_tls_ca":               c.CassandraTLS.CAFile,
+		"cassandra_tls_certificate":      c.CassandraTLS.CertificateFile,
+		"cassandra_tls_key":              c.CassandraTLS.KeyFile,
+		"cassandra_password":             c.CassandraPassword,
+		"metrics_addr":                   c.MetricsAddr,
+		"log_level":                      c.LogLevel.String(),
+		"log_format":                     c.LogFormat,
+		"log_requests":                   c.LogRequests,
 	}, "", "  ")
 	if err != nil {
 		return err.Error()

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 // clearEnv keeps the settings of the machine that runs the tests out of them.
@@ -17,6 +19,9 @@ func clearEnv(t *testing.T) {
 		"STORE_ADDR", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "STORE_DELIVERY_TIMEOUT", "STORE_QUEUE_LIMIT",
 		"STORE_DRAIN_DELAY", "STORE_DRAIN_TIMEOUT", "STORE_LOG_LEVEL", "STORE_LOG_REQUESTS",
 		"STORE_LOG_FORMAT", "STORE_METRICS_ADDR", "STORE_LIVE", "KAFKA_ACTIVITY_TOPIC", "SPARK_JOB_NAME", "CASSANDRA_HOSTS", "CASSANDRA_PORT", "CASSANDRA_DATACENTER", "CASSANDRA_STORE_PASSWORD",
+		"CASSANDRA_TLS", "CASSANDRA_TLS_CA", "CASSANDRA_TLS_CERTIFICATE", "CASSANDRA_TLS_KEY",
+		"KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD",
+		"KAFKA_SSL_CA_LOCATION", "KAFKA_SSL_CERTIFICATE_LOCATION", "KAFKA_SSL_KEY_LOCATION",
 	} {
 		t.Setenv(name, "") // restores the variable when the test ends
 		if err := os.Unsetenv(name); err != nil {
@@ -32,9 +37,12 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Addr: "127.0.0.1:5001", KafkaBootstrapServers: "127.0.0.1:9092", KafkaTopic: "bookstore_events",
+		Addr: "127.0.0.1:5001", KafkaTopic: "bookstore_events",
 		DeliveryTimeout: 10 * time.Second, QueueLimit: 100_000, DrainTimeout: 15 * time.Second,
 		SpoolAfter: 150 * time.Millisecond, SpoolDir: ".stack/data/spool", SpoolLimit: 1 << 30, RateLimit: 200,
+		Kafka: kafkaclient.Config{
+			BootstrapServers: "127.0.0.1:9092", SecurityProtocol: kafkaclient.Plaintext, SASLMechanism: "SCRAM-SHA-512",
+		},
 		LogFormat: "text", Live: true, SparkJobName: "bookstore", CassandraHosts: []string{"127.0.0.1"}, CassandraPort: 9042, CassandraDatacenter: "datacenter1",
 	}
 	if !reflect.DeepEqual(*cfg, want) {
@@ -60,11 +68,11 @@ func TestBadSettingsAreAllReported(t *testing.T) {
 	_, err := parse([]string{
 		"--addr=nowhere", "--kafka-bootstrap-servers=", "--kafka-topic=", "--delivery-timeout=1h", "--queue-limit=0",
 		"--drain-delay=-1s", "--drain-timeout=0s", "--cassandra-port=0",
-		"--spool-after=1ms", "--spool-dir=", "--spool-limit=1MiB", "--rate-limit=-1",
+		"--spool-after=1ms", "--spool-dir=", "--spool-limit=1MiB", "--rate-limit=-1", "--kafka-security-protocol=SASL_SSL",
 	})
 	for _, flag := range []string{
 		"--addr: ", "--kafka-bootstrap-servers: ", "--kafka-topic: ", "--delivery-timeout: ", "--queue-limit: ", "--drain-delay: ", "--drain-timeout: ",
-		"--cassandra-port: ", "--spool-after: ", "--spool-dir: ", "--spool-limit: ", "--rate-limit: ",
+		"--cassandra-port: ", "--spool-after: ", "--spool-dir: ", "--spool-limit: ", "--rate-limit: ", "--kafka-sasl-username: ", "KAFKA_SASL_PASSWORD: ",
 	} {
 		if err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("err = %v, want it to name %s", err, flag)
@@ -75,6 +83,7 @@ func TestBadSettingsAreAllReported(t *testing.T) {
 func TestPrintedConfigIsJSON(t *testing.T) {
 	clearEnv(t)
 	t.Setenv("CASSANDRA_STORE_PASSWORD", "open sesame")
+	t.Setenv("KAFKA_SASL_PASSWORD", "open sesame")
 	cfg, err := parse([]string{"--print-config", "--kafka-topic=other"})
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +92,7 @@ func TestPrintedConfigIsJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(cfg.String()), &printed); err != nil {
 		t.Fatal(err)
 	}
-	if printed["cassandra_password"] != "(hidden)" || strings.Contains(cfg.String(), "sesame") {
+	if printed["cassandra_password"] != "(hidden)" || printed["kafka_sasl_password"] != "(hidden)" || strings.Contains(cfg.String(), "sesame") {
 		t.Errorf("a secret shows: %s", cfg)
 	}
 	if printed["kafka_activity_topic"] != "other_activity" {

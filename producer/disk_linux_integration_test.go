@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"example.com/bookstore/producer/internal/testtopic"
 	"example.com/bookstore/schema"
 )
 
@@ -23,7 +24,7 @@ func TestFullDiskRefuses(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	servers, name := newTopic(t)
+	servers, name := testtopic.New(t)
 	_, url, log := startStore(t, servers, name, "STORE_SPOOL_AFTER=100ms", "STORE_SPOOL_DIR="+disk, "STORE_RATE_LIMIT=0")
 	resume := freeze(t)
 	accepted := map[string]bool{}

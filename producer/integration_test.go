@@ -16,44 +16,12 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
-	"github.com/google/uuid"
 
+	"example.com/bookstore/producer/internal/testtopic"
 	"example.com/bookstore/producer/visitors"
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/ledger"
-	"example.com/bookstore/schema/topic"
 )
-
-// newTopic creates a topic of the test's own.
-func newTopic(t testing.TB) (servers, name string) {
-	t.Helper()
-	if servers = os.Getenv("KAFKA_BOOTSTRAP_SERVERS"); servers == "" {
-		t.Fatal("KAFKA_BOOTSTRAP_SERVERS is not set; start the stack first")
-	}
-	name = "test-store-" + uuid.NewString()
-	admin, err := topic.NewAdmin(servers, 10*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close()
-	if _, err := admin.Ensure(t.Context(), topic.Spec{Name: name, Partitions: 3, ReplicationFactor: 1}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		client, err := kafka.NewAdminClient(&kafka.ConfigMap{"bootstrap.servers": servers})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		results, err := client.DeleteTopics(context.Background(), []string{name})
-		if err != nil {
-			t.Error(err)
-		} else if code := results[0].Error.Code(); code != kafka.ErrNoError {
-			t.Error(results[0].Error)
-		}
-	})
-	return servers, name
-}
 
 // read returns every record that the topic holds.
 func read(t testing.TB, servers, name string) []*kafka.Message {
@@ -167,7 +135,7 @@ func checkRecord(t *testing.T, m *kafka.Message, since time.Time) schema.Event {
 // Everybody comes: also those who send late or twice, and the bad clients, of whom
 // nothing may come through.
 func TestVisitorsEventsAreOnTheTopic(t *testing.T) {
-	servers, name := newTopic(t)
+	servers, name := testtopic.New(t)
 	store, url, log := startStore(t, servers, name)
 	if status, body := get(t, url+"/readyz"); status != 200 {
 		t.Errorf("/readyz = %d %s", status, body)
@@ -235,7 +203,7 @@ func TestVisitorsEventsAreOnTheTopic(t *testing.T) {
 }
 
 func TestSIGTERMLosesNoAcknowledgedEvent(t *testing.T) {
-	servers, name := newTopic(t)
+	servers, name := testtopic.New(t)
 	store, url, log := startStore(t, servers, name)
 	start := time.Now()
 	ctx, cancel := context.WithCancel(t.Context())

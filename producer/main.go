@@ -139,10 +139,10 @@ func run(ctx context.Context, cfg *Config, logger *slog.Logger) error {
 
 func liveConfig(cfg *Config, logger *slog.Logger) live.Config {
 	return live.Config{
-		KafkaBootstrapServers: cfg.KafkaBootstrapServers, EventsTopic: cfg.KafkaTopic, ActivityTopic: cfg.activityTopic(),
+		Kafka: cfg.Kafka, EventsTopic: cfg.KafkaTopic, ActivityTopic: cfg.activityTopic(),
 		Cassandra: cassandra.Config{
 			Hosts: cfg.CassandraHosts, Port: cfg.CassandraPort, Datacenter: cfg.CassandraDatacenter,
-			User: cassandra.StoreUser, Password: string(cfg.CassandraPassword), Keyspace: cassandra.Keyspace,
+			User: cassandra.StoreUser, Password: cfg.CassandraPassword, Keyspace: cassandra.Keyspace, TLS: cfg.CassandraTLS,
 		},
 		Job: cfg.SparkJobName, Logger: logger,
 	}
@@ -161,11 +161,11 @@ func deliver(ctx context.Context, cfg *Config, logger *slog.Logger, tracer trace
 	events, err := delivery.New(ctx, delivery.Config{
 		Connect: func() (delivery.Publisher, error) {
 			return publisher.New(publisher.Config{
-				BootstrapServers: cfg.KafkaBootstrapServers,
-				Topic:            cfg.KafkaTopic,
-				QueueLimit:       cfg.QueueLimit,
-				Logger:           logger,
-				Tracer:           tracer,
+				Kafka:      cfg.Kafka,
+				Topic:      cfg.KafkaTopic,
+				QueueLimit: cfg.QueueLimit,
+				Logger:     logger,
+				Tracer:     tracer,
 			})
 		},
 		Spool: disk, SpoolAfter: spoolAfter, DeliveryTimeout: cfg.DeliveryTimeout, Logger: logger,

@@ -15,6 +15,7 @@ import (
 
 	"example.com/bookstore/producer/internal/synclog"
 	"example.com/bookstore/producer/spool"
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 // opening is a log that tells the address at which the store has opened.
@@ -50,7 +51,7 @@ func testConfig(t *testing.T) *Config {
 	t.Helper()
 	return &Config{
 		SpoolDir: t.TempDir(), SpoolAfter: 100 * time.Millisecond, SpoolLimit: 64 << 20,
-		Addr: "127.0.0.1:0", KafkaBootstrapServers: "127.0.0.1:1", KafkaTopic: "events", // port 1 answers nobody
+		Addr: "127.0.0.1:0", Kafka: kafkaclient.Config{BootstrapServers: "127.0.0.1:1"}, KafkaTopic: "events", // port 1 answers nobody
 		DeliveryTimeout: time.Second, QueueLimit: 10, DrainTimeout: 10 * time.Second,
 		Live: true, CassandraHosts: []string{"127.0.0.1"}, CassandraPort: 1,
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/bookstore/deploy/stack/process"
+	"example.com/bookstore/producer/internal/testtopic"
 	"example.com/bookstore/schema"
 )
 
@@ -281,7 +282,7 @@ func outage(t testing.TB) time.Duration {
 }
 
 func TestBrokerAwayUnderLoad(t *testing.T) {
-	servers, name := newTopic(t)
+	servers, name := testtopic.New(t)
 	store, url, log := startStore(t, servers, name, "STORE_SPOOL_AFTER=150ms")
 	c := newCrowd(t, url, 40, 200*time.Millisecond) // 200 events a second
 	waitFor(t, "events are stored", 20*time.Second, func() bool { return c.count() > 100 })
@@ -328,7 +329,7 @@ func TestBrokerAwayUnderLoad(t *testing.T) {
 
 func TestBrokerRestartUnderLoad(t *testing.T) {
 	brokerProcess(t)
-	servers, name := newTopic(t)
+	servers, name := testtopic.New(t)
 	_, url, log := startStore(t, servers, name, "STORE_SPOOL_AFTER=150ms")
 	c := newCrowd(t, url, 20, 100*time.Millisecond)
 	waitFor(t, "events are stored", 20*time.Second, func() bool { return c.count() > 100 })
@@ -352,7 +353,7 @@ func TestBrokerRestartUnderLoad(t *testing.T) {
 // kill -9 amid the traffic: first while events go to the brokers, then to the spool, and
 // while the spool is sent.
 func TestKilledStoreLosesNothing(t *testing.T) {
-	servers, name := newTopic(t)
+	servers, name := testtopic.New(t)
 	settings := []string{"STORE_SPOOL_AFTER=100ms", "STORE_SPOOL_DIR=" + t.TempDir()}
 	store, url, _ := startStore(t, servers, name, settings...)
 	c := newCrowd(t, url, 40, 50*time.Millisecond)
@@ -388,7 +389,7 @@ func TestKilledStoreLosesNothing(t *testing.T) {
 // SIGTERM while the broker is away: the rest stays in the spool, and the next store
 // sends it.
 func TestSIGTERMWhileTheBrokerIsAway(t *testing.T) {
-	servers, name := newTopic(t)
+	servers, name := testtopic.New(t)
 	settings := []string{"STORE_SPOOL_AFTER=100ms", "STORE_SPOOL_DIR=" + t.TempDir()}
 	store, url, log := startStore(t, servers, name, settings...)
 	c := newCrowd(t, url, 20, 50*time.Millisecond)
@@ -414,7 +415,7 @@ func TestSIGTERMWhileTheBrokerIsAway(t *testing.T) {
 }
 
 func TestFullSpoolRefuses(t *testing.T) {
-	servers, name := newTopic(t)
+	servers, name := testtopic.New(t)
 	_, url, _ := startStore(t, servers, name, "STORE_SPOOL_AFTER=100ms", "STORE_SPOOL_LIMIT=16MiB")
 	resume := freeze(t)
 	accepted := map[string]bool{}
@@ -460,7 +461,7 @@ func TestFullSpoolRefuses(t *testing.T) {
 // BenchmarkLatency compares how long a visitor waits for 202 when the brokers
 // acknowledge an event and when the spool does. The last line has the ratio.
 func BenchmarkLatency(b *testing.B) {
-	servers, name := newTopic(b)
+	servers, name := testtopic.New(b)
 	_, url, _ := startStore(b, servers, name, "STORE_SPOOL_AFTER=100ms", "STORE_RATE_LIMIT=0")
 	median := map[string]time.Duration{}
 	measure := func(way string) {

@@ -255,7 +255,7 @@ func (e runningError) Error() string {
 
 // plan finds the way back of each query, and that Kafka still has what it would read.
 func (cmd checkpointRewindCommand) plan(ctx context.Context, c driver.Config, names []string) ([]checkpoint.Rewind, error) {
-	kafka, err := topic.NewAdmin(c.KafkaBootstrapServers, 5*time.Second)
+	kafka, err := topic.NewAdmin(c.Kafka, 5*time.Second)
 	if err != nil {
 		return nil, err
 	}

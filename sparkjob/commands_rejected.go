@@ -141,7 +141,7 @@ func (cmd rejectedShowCommand) Run(ctx context.Context) error {
 			_, err := os.Stdout.Write(row.Payload)
 			return err
 		}
-		record, kafkaErr := records.At(ctx, c.KafkaBootstrapServers, row.Topic, row.Partition, row.Offset)
+		record, kafkaErr := records.At(ctx, c.Kafka, row.Topic, row.Partition, row.Offset)
 		fmt.Println(terminal.RejectedRecord(row, written, record))
 		return driver.Hint(kafkaErr, c)
 	})
@@ -219,7 +219,7 @@ func (cmd rejectedReplayCommand) replay(ctx context.Context, c driver.Config, se
 		fmt.Println(terminal.Payload(record.Value))
 		return nil
 	}
-	sent, err := records.Write(ctx, c.KafkaBootstrapServers, record)
+	sent, err := records.Write(ctx, c.Kafka, record)
 	if err != nil {
 		return err
 	}

@@ -9,18 +9,19 @@ import (
 
 	"golang.org/x/term"
 
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/sparkjob/job"
 	"example.com/bookstore/sparkjob/watch"
 )
 
 // topicSettings say which records a command is about.
 type topicSettings struct {
-	KafkaBootstrapServers string `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" group:"Kafka:" help:"Brokers, host:port, comma separated (${env})."`
-	Topic                 string `env:"KAFKA_TOPIC" default:"bookstore_events" group:"Kafka:" help:"Topic of the events (${env})."`
+	Kafka kafkaclient.Config `embed:"" prefix:"kafka-" group:"Kafka:"`
+	Topic string             `env:"KAFKA_TOPIC" default:"bookstore_events" group:"Kafka:" help:"Topic of the events (${env})."`
 }
 
 func (s topicSettings) kafka() kafkaSettings {
-	return kafkaSettings{KafkaBootstrapServers: s.KafkaBootstrapServers, Topic: s.Topic}
+	return kafkaSettings{Kafka: s.Kafka, Topic: s.Topic}
 }
 
 // checkpointSettings say where a command looks for the checkpoints.

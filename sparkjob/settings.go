@@ -16,20 +16,12 @@ import (
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
+	"example.com/bookstore/schema/secret"
 	"example.com/bookstore/schema/topic"
 	"example.com/bookstore/sparkjob/driver"
 	"example.com/bookstore/sparkjob/job"
 )
-
-// secret is a setting that never shows.
-type secret string
-
-func (s secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "(hidden)"
-}
 
 // settings of the program. Each command takes the parts that it needs.
 type settings struct {
@@ -49,27 +41,28 @@ type sparkSettings struct {
 }
 
 type kafkaSettings struct {
-	KafkaBootstrapServers  string `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" group:"Kafka:" help:"Brokers, host:port, comma separated (${env})."`
-	Topic                  string `env:"KAFKA_TOPIC" default:"bookstore_events" group:"Kafka:" help:"Topic of the events (${env})."`
-	ActivityTopic          string `env:"KAFKA_ACTIVITY_TOPIC" group:"Kafka:" help:"Topic of the counts in the present minutes; by default one that is named after the events' (${env})."`
-	Partitions             int    `env:"KAFKA_PARTITIONS" default:"6" group:"Kafka:" help:"Partitions of a topic, if it is created (${env})."`
-	KafkaReplicationFactor int    `env:"KAFKA_REPLICATION_FACTOR" default:"1" group:"Kafka:" help:"Copies of each partition, if the topic is created (${env})."`
-	KafkaMinInsyncReplicas int    `env:"KAFKA_MIN_INSYNC_REPLICAS" default:"1" group:"Kafka:" help:"Copies that must have a record before it is acknowledged, if the topic is created (${env})."`
+	Kafka                  kafkaclient.Config `embed:"" prefix:"kafka-" group:"Kafka:"`
+	Topic                  string             `env:"KAFKA_TOPIC" default:"bookstore_events" group:"Kafka:" help:"Topic of the events (${env})."`
+	ActivityTopic          string             `env:"KAFKA_ACTIVITY_TOPIC" group:"Kafka:" help:"Topic of the counts in the present minutes; by default one that is named after the events' (${env})."`
+	Partitions             int                `env:"KAFKA_PARTITIONS" default:"6" group:"Kafka:" help:"Partitions of a topic, if it is created (${env})."`
+	KafkaReplicationFactor int                `env:"KAFKA_REPLICATION_FACTOR" default:"1" group:"Kafka:" help:"Copies of each partition, if the topic is created (${env})."`
+	KafkaMinInsyncReplicas int                `env:"KAFKA_MIN_INSYNC_REPLICAS" default:"1" group:"Kafka:" help:"Copies that must have a record before it is acknowledged, if the topic is created (${env})."`
 }
 
 type cassandraSettings struct {
-	CassandraHosts       []string `env:"CASSANDRA_HOSTS" default:"127.0.0.1" group:"Cassandra:" help:"Contact points (${env})."`
-	CassandraPort        int      `env:"CASSANDRA_PORT" default:"9042" group:"Cassandra:" help:"Port of CQL (${env})."`
-	CassandraDatacenter  string   `env:"CASSANDRA_DATACENTER" default:"datacenter1" group:"Cassandra:" help:"Local datacenter (${env})."`
-	CassandraJobPassword secret   `env:"CASSANDRA_JOB_PASSWORD" group:"Cassandra:" help:"Password of the role bookstore_job (${env})."`
+	CassandraHosts       []string      `env:"CASSANDRA_HOSTS" default:"127.0.0.1" group:"Cassandra:" help:"Contact points (${env})."`
+	CassandraPort        int           `env:"CASSANDRA_PORT" default:"9042" group:"Cassandra:" help:"Port of CQL (${env})."`
+	CassandraDatacenter  string        `env:"CASSANDRA_DATACENTER" default:"datacenter1" group:"Cassandra:" help:"Local datacenter (${env})."`
+	CassandraTLS         cassandra.TLS `embed:"" prefix:"cassandra-" group:"Cassandra:"`
+	CassandraJobPassword secret.String `env:"CASSANDRA_JOB_PASSWORD" group:"Cassandra:" help:"Password of the role bookstore_job (${env})."`
 }
 
 // adminSettings are what making tables and roles needs.
 type adminSettings struct {
-	CassandraReplicationFactor int    `env:"CASSANDRA_REPLICATION_FACTOR" default:"1" group:"Cassandra:" help:"Copies of each row, if the keyspace is created (${env})."`
-	CassandraAdminUser         string `env:"CASSANDRA_ADMIN_USER" default:"admin" group:"Cassandra:" help:"Superuser, created if absent (${env})."`
-	CassandraAdminPassword     secret `env:"CASSANDRA_ADMIN_PASSWORD" group:"Cassandra:" help:"Its password (${env})."`
-	CassandraStorePassword     secret `env:"CASSANDRA_STORE_PASSWORD" group:"Cassandra:" help:"Password of the role bookstore_store (${env})."`
+	CassandraReplicationFactor int           `env:"CASSANDRA_REPLICATION_FACTOR" default:"1" group:"Cassandra:" help:"Copies of each row, if the keyspace is created (${env})."`
+	CassandraAdminUser         string        `env:"CASSANDRA_ADMIN_USER" default:"admin" group:"Cassandra:" help:"Superuser, created if absent (${env})."`
+	CassandraAdminPassword     secret.String `env:"CASSANDRA_ADMIN_PASSWORD" group:"Cassandra:" help:"Its password (${env})."`
+	CassandraStorePassword     secret.String `env:"CASSANDRA_STORE_PASSWORD" group:"Cassandra:" help:"Password of the role bookstore_store (${env})."`
 }
 
 // jobSettings are how the queries run, and where Spark finds what the driver may
@@ -81,8 +74,10 @@ type jobSettings struct {
 	MaxOffsetsPerWindowed      int           `name:"max-offsets-per-windowed-trigger" env:"SPARK_MAX_OFFSETS_PER_WINDOWED_TRIGGER" default:"1000000" group:"Job:" help:"The same for queries with windows of event time; what one micro-batch takes of a backlog never falls behind the watermark (${env})."`
 	ShufflePartitions          int           `env:"SPARK_SHUFFLE_PARTITIONS" default:"2" group:"Job:" help:"Partitions of stateful queries, about the number of cores (${env})."`
 	SparkKafkaBootstrapServers string        `env:"SPARK_KAFKA_BOOTSTRAP_SERVERS" group:"Job:" help:"The brokers as Spark sees them; by default the same (${env})."`
+	SparkKafkaCAFile           string        `name:"spark-kafka-ssl-ca-location" env:"SPARK_KAFKA_SSL_CA_LOCATION" group:"Job:" help:"The file of Kafka's certificate authority as Spark sees it; by default the same (${env})."`
 	SparkCassandraHosts        []string      `env:"SPARK_CASSANDRA_HOSTS" group:"Job:" help:"The contact points as Spark sees them; by default the same (${env})."`
 	SparkCassandraPort         int           `env:"SPARK_CASSANDRA_PORT" group:"Job:" help:"The port of CQL as Spark sees it; by default the same (${env})."`
+	SparkCassandraTrustStore   string        `name:"spark-cassandra-tls-trust-store" env:"SPARK_CASSANDRA_TLS_TRUST_STORE" group:"Job:" placeholder:"FILE" help:"With TLS, the trust store of Cassandra's certificate authority as Spark sees it: PKCS #12 without a password, or JKS; by default the JVM's own (${env})."`
 }
 
 // querySettings choose among the queries.
@@ -151,6 +146,7 @@ func (s settings) Validate() error {
 
 func (s kafkaSettings) Validate() error {
 	return errors.Join(
+		s.Kafka.Validate(),
 		atLeastOne("partitions", s.Partitions),
 		atLeastOne("kafka-replication-factor", s.KafkaReplicationFactor),
 		atLeastOne("kafka-min-insync-replicas", s.KafkaMinInsyncReplicas),
@@ -207,7 +203,7 @@ func (s settings) driverConfig() (driver.Config, error) {
 	}
 	db := cassandra.Config{
 		Hosts: s.CassandraHosts, Port: s.CassandraPort, Datacenter: s.CassandraDatacenter,
-		User: cassandra.JobUser, Password: string(s.CassandraJobPassword), Keyspace: cassandra.Keyspace,
+		User: cassandra.JobUser, Password: s.CassandraJobPassword, Keyspace: cassandra.Keyspace, TLS: s.CassandraTLS,
 	}
 	sparkDB := db
 	if len(s.SparkCassandraHosts) > 0 {
@@ -216,17 +212,33 @@ func (s settings) driverConfig() (driver.Config, error) {
 	if s.SparkCassandraPort != 0 {
 		sparkDB.Port = s.SparkCassandraPort
 	}
+	trustStore := s.SparkCassandraTrustStore
+	if s.CassandraTLS.Enabled && trustStore != "" && !filepath.IsAbs(trustStore) {
+		var err error
+		if trustStore, err = filepath.Abs(trustStore); err != nil { // Spark runs in folders of its own
+			return driver.Config{}, err
+		}
+	}
 	activityTopic := s.ActivityTopic
 	if activityTopic == "" {
 		activityTopic = schema.ActivityTopicOf(s.Topic)
 	}
-	sparkKafka := s.SparkKafkaBootstrapServers
-	if sparkKafka == "" {
-		sparkKafka = s.KafkaBootstrapServers
+	sparkKafka := s.Kafka
+	sparkKafka.SASLPassword = "" // which Spark has from a file of its own
+	if s.SparkKafkaBootstrapServers != "" {
+		sparkKafka.BootstrapServers = s.SparkKafkaBootstrapServers
+	}
+	sparkKafka.CAFile = s.SparkKafkaCAFile
+	if sparkKafka.CAFile == "" && s.Kafka.CAFile != "" {
+		file, err := filepath.Abs(s.Kafka.CAFile) // Spark runs in folders of its own
+		if err != nil {
+			return driver.Config{}, err
+		}
+		sparkKafka.CAFile = file
 	}
 	return driver.Config{
 		Remote: s.Remote, JobName: s.JobName,
-		KafkaBootstrapServers: s.KafkaBootstrapServers,
+		Kafka: s.Kafka,
 		Topic: topic.Spec{
 			Name: s.Topic, Partitions: s.Partitions,
 			ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
@@ -238,11 +250,11 @@ func (s settings) driverConfig() (driver.Config, error) {
 		},
 		Queries:   s.names(),
 		Cassandra: db,
-		AdminUser: s.CassandraAdminUser, AdminPassword: string(s.CassandraAdminPassword),
-		StorePassword: string(s.CassandraStorePassword), ReplicationFactor: s.CassandraReplicationFactor,
+		AdminUser: s.CassandraAdminUser, AdminPassword: s.CassandraAdminPassword,
+		StorePassword: s.CassandraStorePassword, ReplicationFactor: s.CassandraReplicationFactor,
 		StopTimeout: s.StopTimeout, MaxFailures: s.MaxFailures, StalledAfter: s.StalledAfter, MetricsAddr: s.MetricsAddr, Log: s.log(os.Stdout),
 		Job: job.Config{
-			KafkaBootstrapServers: sparkKafka, Topic: s.Topic, ActivityTopic: activityTopic, Cassandra: sparkDB, CheckpointLocation: checkpoints,
+			Kafka: sparkKafka, Topic: s.Topic, ActivityTopic: activityTopic, Cassandra: sparkDB, TrustStore: trustStore, CheckpointLocation: checkpoints,
 			MaxOffsetsPerTrigger: s.MaxOffsetsPerTrigger, MaxOffsetsPerWindowed: s.MaxOffsetsPerWindowed,
 			Trigger: s.Trigger, ShufflePartitions: s.ShufflePartitions,
 		},
@@ -252,15 +264,20 @@ func (s settings) driverConfig() (driver.Config, error) {
 // String lists the settings by their environment variables, secrets hidden.
 func (s settings) String() string {
 	var b strings.Builder
-	for _, field := range reflect.VisibleFields(reflect.TypeOf(s)) {
-		if field.Anonymous {
+	list(&b, reflect.ValueOf(s))
+	return b.String()
+}
+
+func list(b *strings.Builder, of reflect.Value) {
+	for field, value := range of.Fields() {
+		if _, ok := field.Tag.Lookup("embed"); ok {
+			list(b, value)
 			continue
 		}
-		value := reflect.ValueOf(s).FieldByIndex(field.Index).Interface()
-		if words, ok := value.([]string); ok {
-			value = strings.Join(words, ",")
+		var shown any = value.Interface()
+		if words, ok := shown.([]string); ok {
+			shown = strings.Join(words, ",")
 		}
-		fmt.Fprintf(&b, "%s=%v\n", field.Tag.Get("env"), value)
+		fmt.Fprintf(b, "%s=%v\n", field.Tag.Get("env"), shown)
 	}
-	return b.String()
 }

@@ -6,15 +6,19 @@ import (
 	"testing"
 
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 func TestSettingsHideSecrets(t *testing.T) {
-	s := settings{cassandraSettings: cassandraSettings{CassandraJobPassword: "s3cret", CassandraHosts: []string{"a", "b"}}}
+	s := settings{
+		kafkaSettings:     kafkaSettings{Kafka: kafkaclient.Config{BootstrapServers: "k:1", SASLPassword: "s3cret"}},
+		cassandraSettings: cassandraSettings{CassandraJobPassword: "s3cret", CassandraHosts: []string{"a", "b"}},
+	}
 	text := s.String()
 	if strings.Contains(text, "s3cret") {
 		t.Errorf("a password shows:\n%s", text)
 	}
-	for _, want := range []string{"CASSANDRA_JOB_PASSWORD=(hidden)\n", "CASSANDRA_ADMIN_PASSWORD=\n", "CASSANDRA_HOSTS=a,b\n"} {
+	for _, want := range []string{"CASSANDRA_JOB_PASSWORD=(hidden)\n", "KAFKA_SASL_PASSWORD=(hidden)\n", "KAFKA_BOOTSTRAP_SERVERS=k:1\n", "CASSANDRA_ADMIN_PASSWORD=\n", "CASSANDRA_HOSTS=a,b\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing:\n%s", want, text)
 		}
@@ -37,7 +41,7 @@ func TestQueryNames(t *testing.T) {
 
 func TestDriverConfigFillsIn(t *testing.T) {
 	s := settings{
-		kafkaSettings:     kafkaSettings{KafkaBootstrapServers: "k:1", Topic: schema.Topic},
+		kafkaSettings:     kafkaSettings{Kafka: kafkaclient.Config{BootstrapServers: "k:1", CAFile: "/ca.pem", SASLPassword: "hush"}, Topic: schema.Topic},
 		cassandraSettings: cassandraSettings{CassandraHosts: []string{"c"}, CassandraPort: 9042},
 	}
 	t.Setenv("STACK_DIR", "/s")
@@ -45,8 +49,11 @@ func TestDriverConfigFillsIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Job.KafkaBootstrapServers != "k:1" || c.Job.Cassandra.Hosts[0] != "c" || c.Job.Cassandra.Port != 9042 {
+	if c.Job.Kafka.BootstrapServers != "k:1" || c.Job.Kafka.CAFile != "/ca.pem" || c.Job.Cassandra.Hosts[0] != "c" || c.Job.Cassandra.Port != 9042 {
 		t.Errorf("Spark's addresses do not follow the driver's: %+v", c.Job)
+	}
+	if c.Kafka.SASLPassword != "hush" || c.Job.Kafka.SASLPassword != "" {
+		t.Error("Kafka's password is for the driver alone: Spark has it from a file of its own")
 	}
 	if c.Job.CheckpointLocation != "file:///s/data/checkpoints" {
 		t.Errorf("CheckpointLocation = %q", c.Job.CheckpointLocation)
@@ -56,11 +63,12 @@ func TestDriverConfigFillsIn(t *testing.T) {
 	}
 	s.ActivityTopic = "counts"
 	s.SparkKafkaBootstrapServers, s.SparkCassandraHosts, s.SparkCassandraPort = "inner:2", []string{"inner"}, 3
+	s.SparkKafkaCAFile = "/inner.pem"
 	s.CheckpointLocation = "hdfs://n/c"
 	if c, err = s.driverConfig(); err != nil {
 		t.Fatal(err)
 	}
-	if c.Job.KafkaBootstrapServers != "inner:2" || c.Job.Cassandra.Hosts[0] != "inner" || c.Job.Cassandra.Port != 3 || c.Cassandra.Port != 9042 {
+	if c.Job.Kafka.BootstrapServers != "inner:2" || c.Job.Kafka.CAFile != "/inner.pem" || c.Kafka.CAFile != "/ca.pem" || c.Job.Cassandra.Hosts[0] != "inner" || c.Job.Cassandra.Port != 3 || c.Cassandra.Port != 9042 {
 		t.Errorf("Spark's own addresses are not used: %+v", c)
 	}
 	if c.ActivityTopic.Name != "counts" || c.Job.ActivityTopic != "counts" {

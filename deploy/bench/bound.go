@@ -28,6 +28,8 @@ func (nowhere) Publish(_ context.Context, records []publisher.Record) []error {
 
 func (nowhere) Ready(context.Context) error { return nil }
 
+func (nowhere) Direct(context.Context) error { return nil }
+
 // visitorRate is the store's default for the requests of one visitor.
 const visitorRate = 200
 

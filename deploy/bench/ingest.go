@@ -96,7 +96,7 @@ func (b *bench) serve(ctx context.Context, name string, env []string, args ...st
 }
 
 func (b *bench) makeTopic(ctx context.Context, name string, partitions int) error {
-	kafka, err := topic.NewAdmin(b.KafkaBootstrapServers, 10*time.Second)
+	kafka, err := topic.NewAdmin(b.Kafka, 10*time.Second)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"example.com/bookstore/deploy/bench/figures"
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 // contender is one thing that is measured.
@@ -61,8 +62,8 @@ type measureCmd struct {
 	Rounds  int    `default:"3"`
 	Quick   bool
 
-	KafkaBootstrapServers string `env:"KAFKA_BOOTSTRAP_SERVERS"`
-	KafkaPartitions       int    `env:"KAFKA_PARTITIONS" default:"6"`
+	Kafka           kafkaclient.Config `embed:"" prefix:"kafka-"`
+	KafkaPartitions int                `env:"KAFKA_PARTITIONS" default:"6"`
 }
 
 // bench is what the rounds of a group have in common.

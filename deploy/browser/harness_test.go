@@ -32,6 +32,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
 
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 )
 
@@ -76,7 +77,7 @@ type store struct {
 func startStore(t testing.TB, env ...string) store {
 	t.Helper()
 	s := store{topic: "browser_" + strings.ReplaceAll(uuid.NewString(), "-", "")}
-	admin, err := topic.NewAdmin(os.Getenv("KAFKA_BOOTSTRAP_SERVERS"), 10*time.Second)
+	admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: os.Getenv("KAFKA_BOOTSTRAP_SERVERS")}, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,9 @@ import (
 	"example.com/bookstore/producer/visitors"
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/ledger"
+	"example.com/bookstore/schema/secret"
 	"example.com/bookstore/sparkjob/terminal"
 )
 
@@ -27,13 +29,14 @@ type demo struct {
 	Seed     uint64        `help:"The same seed makes the visitors choose the same; by default each run differs."`
 	Timeout  time.Duration `default:"60s" help:"How long the rows may take to be there."`
 
-	StoreURL              string   `env:"STORE_URL" default:"http://127.0.0.1:5001" help:"The store (${env})."`
-	KafkaBootstrapServers string   `env:"KAFKA_BOOTSTRAP_SERVERS" default:"127.0.0.1:9092" help:"Brokers (${env})."`
-	Topic                 string   `env:"KAFKA_TOPIC" default:"bookstore_events" help:"Topic of the events (${env})."`
-	CassandraHosts        []string `env:"CASSANDRA_HOSTS" default:"127.0.0.1" help:"Contact points (${env})."`
-	CassandraPort         int      `env:"CASSANDRA_PORT" default:"9042" help:"Port of CQL (${env})."`
-	CassandraDatacenter   string   `env:"CASSANDRA_DATACENTER" default:"datacenter1" help:"Local datacenter (${env})."`
-	CassandraPassword     string   `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" help:"Password of the role bookstore_store (${env})."`
+	StoreURL            string             `env:"STORE_URL" default:"http://127.0.0.1:5001" help:"The store (${env})."`
+	Kafka               kafkaclient.Config `embed:"" prefix:"kafka-"`
+	Topic               string             `env:"KAFKA_TOPIC" default:"bookstore_events" help:"Topic of the events (${env})."`
+	CassandraHosts      []string           `env:"CASSANDRA_HOSTS" default:"127.0.0.1" help:"Contact points (${env})."`
+	CassandraPort       int                `env:"CASSANDRA_PORT" default:"9042" help:"Port of CQL (${env})."`
+	CassandraDatacenter string             `env:"CASSANDRA_DATACENTER" default:"datacenter1" help:"Local datacenter (${env})."`
+	CassandraTLS        cassandra.TLS      `embed:"" prefix:"cassandra-"`
+	CassandraPassword   secret.String      `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" help:"Password of the role bookstore_store (${env})."`
 }
 
 // foreign are records as some other program may write them to the topic.
@@ -48,7 +51,7 @@ func (d demo) run(ctx context.Context, out io.Writer) error {
 	}
 	session, err := cassandra.Config{
 		Hosts: d.CassandraHosts, Port: d.CassandraPort, Datacenter: d.CassandraDatacenter,
-		User: cassandra.StoreUser, Password: d.CassandraPassword, Keyspace: cassandra.Keyspace,
+		User: cassandra.StoreUser, Password: d.CassandraPassword, Keyspace: cassandra.Keyspace, TLS: d.CassandraTLS,
 	}.Connect(ctx)
 	if err != nil {
 		return err
@@ -105,9 +108,9 @@ func (d demo) visit(ctx context.Context) ([]schema.Event, error) {
 
 // writeForeign writes past the store, and returns where the records landed.
 func (d demo) writeForeign() ([]kafka.TopicPartition, error) {
-	producer, err := kafka.NewProducer(&kafka.ConfigMap{
-		"bootstrap.servers": d.KafkaBootstrapServers, "acks": "all", "message.timeout.ms": 10_000, "log_level": 0,
-	})
+	producer, err := kafka.NewProducer(d.Kafka.ConfigMap(kafka.ConfigMap{
+		"acks": "all", "message.timeout.ms": 10_000, "log_level": 0,
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("creating a Kafka producer: %w", err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/secret"
 )
 
 // binaries of the programs, built once.
@@ -244,7 +245,7 @@ func openCassandra(t *testing.T) *gocql.Session {
 	}
 	session, err := cassandra.Config{
 		Hosts: []string{"127.0.0.1"}, Port: port, Datacenter: os.Getenv("CASSANDRA_DATACENTER"),
-		User: cassandra.JobUser, Password: os.Getenv("CASSANDRA_JOB_PASSWORD"), Keyspace: cassandra.Keyspace,
+		User: cassandra.JobUser, Password: secret.String(os.Getenv("CASSANDRA_JOB_PASSWORD")), Keyspace: cassandra.Keyspace,
 	}.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 	"example.com/bookstore/sparkjob/job"
 )
@@ -537,7 +538,7 @@ func stateRows(t *testing.T, p pipeline) map[string]int64 {
 
 func endOffsets(t *testing.T, p pipeline) map[int]int64 {
 	t.Helper()
-	admin, err := topic.NewAdmin(os.Getenv("KAFKA_BOOTSTRAP_SERVERS"), 10*time.Second)
+	admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: os.Getenv("KAFKA_BOOTSTRAP_SERVERS")}, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

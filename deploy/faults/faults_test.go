@@ -189,22 +189,26 @@ func TestWrite(t *testing.T) {
 }
 
 func TestInsert(t *testing.T) {
-	document := "a\n" + beginMarker + "\nold\n" + endMarker + "\nb\n"
-	got, err := insert([]byte(document), "new")
-	if want := strings.ReplaceAll(document, "old", "new"); err != nil || string(got) != want {
-		t.Errorf("insert = %q, %v; want %q", got, err, want)
-	}
-	for _, document := range []string{"", beginMarker, endMarker + beginMarker} {
-		if _, err := insert([]byte(document), "new"); err == nil {
-			t.Errorf("%q has a place for a table", document)
-		}
-	}
 	text, err := os.ReadFile("../../" + readme)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := insert(text, "new"); err != nil {
-		t.Errorf("%s: %v", readme, err)
+	for _, cluster := range []bool{false, true} {
+		begin, end := markers(cluster)
+		other, otherEnd := markers(!cluster)
+		document := other + "\n" + otherEnd + "\n" + begin + "\nold\n" + end + "\nb\n"
+		got, err := insert([]byte(document), cluster, "new")
+		if want := strings.ReplaceAll(document, "old", "new"); err != nil || string(got) != want {
+			t.Errorf("insert = %q, %v; want %q", got, err, want)
+		}
+		for _, document := range []string{"", begin, end + begin, begin + otherEnd} {
+			if _, err := insert([]byte(document), cluster, "new"); err == nil {
+				t.Errorf("%q has a place for a table", document)
+			}
+		}
+		if _, err := insert(text, cluster, "new"); err != nil {
+			t.Errorf("%s: %v", readme, err)
+		}
 	}
 }
 

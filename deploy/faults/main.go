@@ -223,7 +223,7 @@ func (c *command) run(ctx context.Context, faults []Fault, s *stand, out, progre
 		err = errors.Join(err, write(c.Out, faults, rows))
 	}
 	if c.Readme {
-		err = errors.Join(err, insertInto(readme, forReaders(faults, rows)))
+		err = errors.Join(err, insertInto(readme, c.Cluster, forReaders(faults, rows)))
 	}
 	if slices.ContainsFunc(rows, func(r Row) bool { return !r.Well() }) {
 		err = errors.Join(err, errNotWhole)

@@ -135,28 +135,32 @@ func write(path string, faults []Fault, rows []Row) error {
 	return nil
 }
 
-const (
-	beginMarker = "<!-- faults: written by task faults -- --readme -->"
-	endMarker   = "<!-- end of faults -->"
-)
-
-// insert puts the table between the markers of a document.
-func insert(document []byte, tableText string) ([]byte, error) {
-	before, rest, ok := bytes.Cut(document, []byte(beginMarker))
-	_, after, closed := bytes.Cut(rest, []byte(endMarker))
-	if !ok || !closed {
-		return nil, fmt.Errorf("there is no place for the table: it goes between %s and %s", beginMarker, endMarker)
+// markers are where the table goes in a document: that of one node, or of three.
+func markers(cluster bool) (begin, end string) {
+	if cluster {
+		return "<!-- cluster's faults: written by task faults -- --cluster --readme -->", "<!-- end of cluster's faults -->"
 	}
-	return bytes.Join([][]byte{before, []byte(beginMarker + "\n" + tableText + "\n" + endMarker), after}, nil), nil
+	return "<!-- faults: written by task faults -- --readme -->", "<!-- end of faults -->"
+}
+
+// insert puts the table between its markers.
+func insert(document []byte, cluster bool, tableText string) ([]byte, error) {
+	begin, end := markers(cluster)
+	before, rest, ok := bytes.Cut(document, []byte(begin))
+	_, after, closed := bytes.Cut(rest, []byte(end))
+	if !ok || !closed {
+		return nil, fmt.Errorf("there is no place for the table: it goes between %s and %s", begin, end)
+	}
+	return bytes.Join([][]byte{before, []byte(begin + "\n" + tableText + "\n" + end), after}, nil), nil
 }
 
 // insertInto does so in a file.
-func insertInto(path, tableText string) error {
+func insertInto(path string, cluster bool, tableText string) error {
 	document, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	if document, err = insert(document, tableText); err != nil {
+	if document, err = insert(document, cluster, tableText); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return os.WriteFile(path, document, 0o644)

@@ -18,18 +18,19 @@ import (
 
 	"example.com/bookstore/deploy/stack/service"
 	"example.com/bookstore/deploy/stack/supervisor"
+	"example.com/bookstore/schema/secret"
 )
 
 // where is what the environment of a stack says of it. Kong reads it.
 type where struct {
-	StackDir              string   `env:"STACK_DIR" required:"" hidden:""`
-	StoreURL              string   `env:"STORE_URL" required:"" hidden:""`
-	KafkaBootstrapServers string   `env:"KAFKA_BOOTSTRAP_SERVERS" required:"" hidden:""`
-	Topic                 string   `env:"KAFKA_TOPIC" required:"" hidden:""`
-	CassandraHosts        []string `env:"CASSANDRA_HOSTS" required:"" hidden:""`
-	CassandraPort         int      `env:"CASSANDRA_PORT" required:"" hidden:""`
-	CassandraDatacenter   string   `env:"CASSANDRA_DATACENTER" required:"" hidden:""`
-	JobPassword           string   `name:"cassandra-job-password" env:"CASSANDRA_JOB_PASSWORD" required:"" hidden:""`
+	StackDir              string        `env:"STACK_DIR" required:"" hidden:""`
+	StoreURL              string        `env:"STORE_URL" required:"" hidden:""`
+	KafkaBootstrapServers string        `env:"KAFKA_BOOTSTRAP_SERVERS" required:"" hidden:""`
+	Topic                 string        `env:"KAFKA_TOPIC" required:"" hidden:""`
+	CassandraHosts        []string      `env:"CASSANDRA_HOSTS" required:"" hidden:""`
+	CassandraPort         int           `env:"CASSANDRA_PORT" required:"" hidden:""`
+	CassandraDatacenter   string        `env:"CASSANDRA_DATACENTER" required:"" hidden:""`
+	JobPassword           secret.String `name:"cassandra-job-password" env:"CASSANDRA_JOB_PASSWORD" required:"" hidden:""`
 }
 
 // stand is a running stack with what a fault needs of it.

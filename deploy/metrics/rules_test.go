@@ -118,6 +118,11 @@ var cases = map[string]struct {
 		fires: `bookstore_store_spool_set_aside_total 0x10 1x60`,
 		quiet: `bookstore_store_spool_set_aside_total 0x70`,
 	},
+	"SpoolDamaged": {
+		at:    time.Minute,
+		fires: `bookstore_store_spool_damaged_files_total 1x60`, // from the start on, where it is found
+		quiet: `bookstore_store_spool_damaged_files_total 0x60`,
+	},
 	"DriverGone": {
 		at:    2 * time.Minute,
 		fires: `up{job="sparkjob"} 1x6 0x60`,

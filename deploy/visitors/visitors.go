@@ -15,6 +15,7 @@ import (
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/schema/ledger"
+	"example.com/bookstore/schema/secret"
 )
 
 // command is its settings.
@@ -46,11 +47,12 @@ type command struct {
 	Verify  bool          `group:"Whether it arrived:" help:"Look into Cassandra afterwards for all that was acknowledged."`
 	Timeout time.Duration `default:"60s" group:"Whether it arrived:" help:"How long the rows may take to be there."`
 
-	StoreURL            string   `env:"STORE_URL" default:"http://127.0.0.1:5001" group:"Where:" help:"The store."`
-	CassandraHosts      []string `env:"CASSANDRA_HOSTS" default:"127.0.0.1" group:"Where:" help:"Contact points."`
-	CassandraPort       int      `env:"CASSANDRA_PORT" default:"9042" group:"Where:" help:"Port of CQL."`
-	CassandraDatacenter string   `env:"CASSANDRA_DATACENTER" default:"datacenter1" group:"Where:" help:"Local datacenter."`
-	CassandraPassword   string   `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" group:"Where:" help:"Password of the role bookstore_store."`
+	StoreURL            string        `env:"STORE_URL" default:"http://127.0.0.1:5001" group:"Where:" help:"The store."`
+	CassandraHosts      []string      `env:"CASSANDRA_HOSTS" default:"127.0.0.1" group:"Where:" help:"Contact points."`
+	CassandraPort       int           `env:"CASSANDRA_PORT" default:"9042" group:"Where:" help:"Port of CQL."`
+	CassandraDatacenter string        `env:"CASSANDRA_DATACENTER" default:"datacenter1" group:"Where:" help:"Local datacenter."`
+	CassandraTLS        cassandra.TLS `embed:"" prefix:"cassandra-" group:"Where:"`
+	CassandraPassword   secret.String `name:"cassandra-store-password" env:"CASSANDRA_STORE_PASSWORD" group:"Where:" help:"Password of the role bookstore_store."`
 }
 
 // Validate reports settings that contradict each other; the plan checks the rest.
@@ -161,7 +163,7 @@ func printPlan(ctx context.Context, plan *visitors.Plan, out io.Writer) error {
 func (c *command) verify(ctx context.Context, out io.Writer, acknowledged []schema.Event) error {
 	session, err := cassandra.Config{
 		Hosts: c.CassandraHosts, Port: c.CassandraPort, Datacenter: c.CassandraDatacenter,
-		User: cassandra.StoreUser, Password: c.CassandraPassword, Keyspace: cassandra.Keyspace,
+		User: cassandra.StoreUser, Password: c.CassandraPassword, Keyspace: cassandra.Keyspace, TLS: c.CassandraTLS,
 	}.Connect(ctx)
 	if err != nil {
 		return err

@@ -28,6 +28,8 @@ func (brokers) Publish(_ context.Context, records []publisher.Record) []error {
 }
 func (brokers) Ready(context.Context) error { return nil }
 
+func (brokers) Direct(context.Context) error { return nil }
+
 // store starts the real store, whose answers to events may be replaced.
 func store(t *testing.T, events http.HandlerFunc) string {
 	t.Helper()

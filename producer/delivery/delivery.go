@@ -382,6 +382,20 @@ func (d *Delivery) Ready(ctx context.Context) error {
 	return nil
 }
 
+// Direct returns nil if events go to the brokers at once, else why they wait in the spool.
+func (d *Delivery) Direct(ctx context.Context) error {
+	d.mu.Lock()
+	spooling, p := d.spooling, d.publisher
+	d.mu.Unlock()
+	if err := p.Ready(ctx); err != nil {
+		return err
+	}
+	if spooling {
+		return errors.New("the brokers answer, and get those in the spool first")
+	}
+	return nil
+}
+
 // Close takes no more records, brings those that it has to the brokers until ctx ends,
 // or none has got through for a while, and leaves the rest in the spool. It returns how
 // many those are. The error says what could not be kept.

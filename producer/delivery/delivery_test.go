@@ -307,6 +307,9 @@ func TestBrokerAwayAndBack(t *testing.T) {
 	if err := f.Ready(t.Context()); err != nil {
 		t.Errorf("Ready = %v while the spool takes events", err)
 	}
+	if err := f.Direct(t.Context()); err == nil || !strings.Contains(err.Error(), "no broker answered") {
+		t.Errorf("Direct = %v while no broker answers", err)
+	}
 	if n := testutil.ToFloat64(f.metrics.spooled); n != 102 {
 		t.Errorf("%v events are counted as spooled, want 102", n)
 	}
@@ -315,6 +318,9 @@ func TestBrokerAwayAndBack(t *testing.T) {
 	}
 	f.broker.comeBack()
 	eventually(t, "the way is open again", f.isDirect)
+	if err := f.Direct(t.Context()); err != nil {
+		t.Errorf("Direct = %v of an open way", err)
+	}
 	f.mustPublish(t, "a-2")
 	want := []string{"a-0", "a-1", "b-1"} // once each: those sent before were acknowledged after all
 	for i := range 100 {

@@ -14,7 +14,7 @@ type metrics struct {
 	spooled, replayed, resent, setAside, reconnected prometheus.Counter
 	spooling                                         prometheus.Gauge
 	bytes, limit, waiting, age                       prometheus.GaugeFunc
-	syncs                                            prometheus.Collector
+	disk                                             []prometheus.Collector
 	oldest                                           atomic.Int64 // time of receipt of the oldest event in the spool, Unix nanoseconds; 0 without one
 }
 
@@ -37,7 +37,7 @@ func newMetrics(s *spool.Spool) *metrics {
 		bytes:   gauge("spool_bytes", "Size of the spool on disk.", func() float64 { return float64(s.Bytes()) }),
 		waiting: gauge("spool_events", "Events in the spool.", func() float64 { return float64(s.Len()) }),
 		limit:   gauge("spool_limit_bytes", "Most that the spool may hold.", func() float64 { return float64(s.Limit()) }),
-		syncs:   s.Syncs(),
+		disk:    s.Collectors(),
 	}
 	m.age = gauge("spool_oldest_age_seconds", "Age of the oldest event in the spool; 0 if it is empty.", func() float64 {
 		if at := m.oldest.Load(); at != 0 {
@@ -49,7 +49,7 @@ func newMetrics(s *spool.Spool) *metrics {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.spooled, m.replayed, m.resent, m.setAside, m.reconnected, m.spooling, m.bytes, m.limit, m.waiting, m.age, m.syncs}
+	return append([]prometheus.Collector{m.spooled, m.replayed, m.resent, m.setAside, m.reconnected, m.spooling, m.bytes, m.limit, m.waiting, m.age}, m.disk...)
 }
 
 // Describe is part of prometheus.Collector.

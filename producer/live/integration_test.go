@@ -19,6 +19,8 @@ import (
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
+	"example.com/bookstore/schema/secret"
 	"example.com/bookstore/schema/topic"
 )
 
@@ -30,7 +32,7 @@ func asRole(t *testing.T, user, password string) cassandra.Config {
 	}
 	return cassandra.Config{
 		Hosts: []string{"127.0.0.1"}, Port: port, Datacenter: os.Getenv("CASSANDRA_DATACENTER"), Keyspace: cassandra.Keyspace,
-		User: user, Password: os.Getenv(password),
+		User: user, Password: secret.String(os.Getenv(password)),
 	}
 }
 
@@ -39,7 +41,7 @@ func jobSession(t *testing.T) *gocql.Session {
 	t.Helper()
 	setup := cassandra.SetupConfig{
 		Admin: asRole(t, cassandra.AdminUser, "CASSANDRA_ADMIN_PASSWORD"), ReplicationFactor: 1,
-		JobPassword: os.Getenv("CASSANDRA_JOB_PASSWORD"), StorePassword: os.Getenv("CASSANDRA_STORE_PASSWORD"),
+		JobPassword: secret.String(os.Getenv("CASSANDRA_JOB_PASSWORD")), StorePassword: secret.String(os.Getenv("CASSANDRA_STORE_PASSWORD")),
 	}
 	if err := cassandra.Setup(t.Context(), setup); err != nil {
 		t.Fatal(err)
@@ -82,7 +84,7 @@ func TestHubReadsTopicsAndTables(t *testing.T) {
 	servers := os.Getenv("KAFKA_BOOTSTRAP_SERVERS")
 	name := "live_" + strings.ReplaceAll(schema.NewEventID(), "-", "")
 	activity := schema.ActivityTopicOf(name)
-	admin, err := topic.NewAdmin(servers, 10*time.Second)
+	admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: servers}, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +129,7 @@ func TestHubReadsTopicsAndTables(t *testing.T) {
 	sent(schema.DescriptionClose, time.Now().Add(-90*time.Second))
 
 	hub := New(Config{
-		KafkaBootstrapServers: servers, EventsTopic: name, ActivityTopic: activity, Job: name,
+		Kafka: kafkaclient.Config{BootstrapServers: servers}, EventsTopic: name, ActivityTopic: activity, Job: name,
 		Cassandra: asRole(t, cassandra.StoreUser, "CASSANDRA_STORE_PASSWORD"), Logger: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(t.Context())

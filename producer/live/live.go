@@ -19,16 +19,17 @@ import (
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 // Config says where a Hub looks.
 type Config struct {
-	KafkaBootstrapServers string // host:port, separated by commas
-	EventsTopic           string
-	ActivityTopic         string           // of the live counts
-	Cassandra             cassandra.Config // with the store's role
-	Job                   string           // whose queries are shown
-	Logger                *slog.Logger     // slog.Default() if nil
+	Kafka         kafkaclient.Config
+	EventsTopic   string
+	ActivityTopic string           // of the live counts
+	Cassandra     cassandra.Config // with the store's role
+	Job           string           // whose queries are shown
+	Logger        *slog.Logger     // slog.Default() if nil
 }
 
 const (
@@ -91,11 +92,11 @@ func New(cfg Config) *Hub {
 func (h *Hub) Run(ctx context.Context) {
 	var group sync.WaitGroup
 	events := &tail{
-		servers: h.cfg.KafkaBootstrapServers, topic: h.cfg.EventsTopic, back: recently, most: maxReplayed,
+		kafka: h.cfg.Kafka, topic: h.cfg.EventsTopic, back: recently, most: maxReplayed,
 		record: h.takeRecord, ends: h.takeEnds, healthy: h.healthOf(&h.kafka, "the topic of events", "topic", h.cfg.EventsTopic),
 	}
 	activity := &tail{
-		servers: h.cfg.KafkaBootstrapServers, topic: h.cfg.ActivityTopic, back: readingWindow + recently, most: maxReplayed,
+		kafka: h.cfg.Kafka, topic: h.cfg.ActivityTopic, back: readingWindow + recently, most: maxReplayed,
 		record: h.takeActivity, healthy: h.healthOf(&h.activity, "the live counts", "topic", h.cfg.ActivityTopic),
 	}
 	group.Go(func() { events.run(ctx) })

@@ -14,6 +14,7 @@ import (
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 const topicName = "bookstore_events"
@@ -192,7 +193,7 @@ func TestSlowSubscribers(t *testing.T) {
 }
 
 func TestRunEndsSubscriptions(t *testing.T) {
-	hub := New(Config{KafkaBootstrapServers: "127.0.0.1:1", EventsTopic: "events", ActivityTopic: "activity", Logger: slog.New(slog.DiscardHandler)})
+	hub := New(Config{Kafka: kafkaclient.Config{BootstrapServers: "127.0.0.1:1"}, EventsTopic: "events", ActivityTopic: "activity", Logger: slog.New(slog.DiscardHandler)})
 	hub.connect = func(context.Context) (tables, error) { return nil, errors.New("away") }
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -206,7 +207,7 @@ func TestRunEndsSubscriptions(t *testing.T) {
 }
 
 func TestWithoutKafkaAndCassandra(t *testing.T) {
-	hub := New(Config{KafkaBootstrapServers: "127.0.0.1:1", EventsTopic: "events", ActivityTopic: "activity", Logger: slog.New(slog.DiscardHandler)})
+	hub := New(Config{Kafka: kafkaclient.Config{BootstrapServers: "127.0.0.1:1"}, EventsTopic: "events", ActivityTopic: "activity", Logger: slog.New(slog.DiscardHandler)})
 	hub.connect = func(context.Context) (tables, error) { return nil, errors.New("nobody answers") }
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})

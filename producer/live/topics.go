@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 const (
@@ -19,10 +21,10 @@ const (
 
 // tail follows a topic, all partitions of it, from a time in the recent past.
 type tail struct {
-	servers string
-	topic   string
-	back    time.Duration // how far before now it begins
-	most    int64         // earlier records of a partition, whatever their time
+	kafka kafkaclient.Config
+	topic string
+	back  time.Duration // how far before now it begins
+	most  int64         // earlier records of a partition, whatever their time
 
 	record  func(value []byte, at time.Time)
 	ends    func(map[int]int64) // may be nil; gets the partitions' next offsets
@@ -44,9 +46,8 @@ func (t *tail) run(ctx context.Context) {
 
 // follow reads until ctx ends or the consumer cannot go on.
 func (t *tail) follow(ctx context.Context) error {
-	consumer, err := kafka.NewConsumer(&kafka.ConfigMap{
-		"bootstrap.servers": t.servers,
-		"client.id":         "bookstore-live",
+	consumer, err := kafka.NewConsumer(t.kafka.ConfigMap(kafka.ConfigMap{
+		"client.id": "bookstore-live",
 		// librdkafka asks for a group; with partitions assigned and nothing committed
 		// the brokers never hear of it.
 		"group.id":                 "bookstore-live",
@@ -59,9 +60,9 @@ func (t *tail) follow(ctx context.Context) error {
 		"reconnect.backoff.max.ms":   1000,
 		// It logs each refused connection on stderr; healthy says the same once.
 		"log_level": 0,
-	})
+	}))
 	if err != nil {
-		return fmt.Errorf("creating a Kafka consumer for %s: %w", t.servers, err)
+		return fmt.Errorf("creating a Kafka consumer for %s: %w", t.kafka.BootstrapServers, err)
 	}
 	defer func() { _ = consumer.Close() }() // it has nothing to commit
 
@@ -137,7 +138,7 @@ func (t *tail) assign(consumer *kafka.Consumer) (partitions int, err error) {
 func (t *tail) partitions(consumer *kafka.Consumer) (int, error) {
 	metadata, err := consumer.GetMetadata(&t.topic, false, int(askTimeout.Milliseconds()))
 	if err != nil {
-		return 0, fmt.Errorf("asking Kafka at %s about topic %s: no broker answered; is it running?", t.servers, t.topic)
+		return 0, fmt.Errorf("asking Kafka at %s about topic %s: no broker answered; is it running?", t.kafka.BootstrapServers, t.topic)
 	}
 	topic := metadata.Topics[t.topic]
 	switch code := topic.Error.Code(); {

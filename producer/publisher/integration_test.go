@@ -3,59 +3,19 @@
 package publisher
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
-	"github.com/google/uuid"
 
+	"example.com/bookstore/producer/internal/testtopic"
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 )
-
-func brokers(t *testing.T) string {
-	t.Helper()
-	servers := os.Getenv("KAFKA_BOOTSTRAP_SERVERS")
-	if servers == "" {
-		t.Fatal("KAFKA_BOOTSTRAP_SERVERS is not set; start the stack first")
-	}
-	return servers
-}
-
-// newTopic names a topic of the test's own and returns how to create it.
-func newTopic(t *testing.T, servers string) (name string, create func()) {
-	t.Helper()
-	name = "test-publisher-" + uuid.NewString()
-	return name, func() {
-		t.Helper()
-		admin, err := topic.NewAdmin(servers, 10*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer admin.Close()
-		if _, err := admin.Ensure(t.Context(), topic.Spec{Name: name, Partitions: 3, ReplicationFactor: 1}); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			client, err := kafka.NewAdminClient(&kafka.ConfigMap{"bootstrap.servers": servers})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			results, err := client.DeleteTopics(context.Background(), []string{name})
-			if err != nil {
-				t.Error(err)
-			} else if code := results[0].Error.Code(); code != kafka.ErrNoError {
-				t.Error(results[0].Error)
-			}
-		})
-	}
-}
 
 func readAll(t *testing.T, servers, name string, n int) []*kafka.Message {
 	t.Helper()
@@ -86,10 +46,9 @@ func readAll(t *testing.T, servers, name string, n int) []*kafka.Message {
 }
 
 func TestRecordsOnTheTopic(t *testing.T) {
-	servers := brokers(t)
-	name, create := newTopic(t, servers)
+	servers, name, create := testtopic.Name(t)
 	create()
-	p, err := New(Config{BootstrapServers: servers, Topic: name, DeliveryTimeout: 10 * time.Second})
+	p, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: servers}, Topic: name, DeliveryTimeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,9 +99,8 @@ func TestRecordsOnTheTopic(t *testing.T) {
 }
 
 func TestMissingTopic(t *testing.T) {
-	servers := brokers(t)
-	name, create := newTopic(t, servers)
-	p, err := New(Config{BootstrapServers: servers, Topic: name, DeliveryTimeout: 10 * time.Second})
+	servers, name, create := testtopic.Name(t)
+	p, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: servers}, Topic: name, DeliveryTimeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,8 +118,7 @@ func TestMissingTopic(t *testing.T) {
 }
 
 func TestReadyWithoutBrokers(t *testing.T) {
-	brokers(t)
-	p, err := New(Config{BootstrapServers: nowhere, Topic: "events", DeliveryTimeout: time.Second})
+	p, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}, Topic: "events", DeliveryTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 )
 
@@ -43,12 +44,12 @@ var (
 
 // Config says where and how a Publisher writes.
 type Config struct {
-	BootstrapServers string        // host:port, separated by commas
-	Topic            string        // must exist; brokers do not create it
-	DeliveryTimeout  time.Duration // longest wait for an acknowledgement, retries included; none if zero
-	QueueLimit       int           // most records that wait for the brokers; 100,000 if zero
-	Logger           *slog.Logger  // slog.Default() if nil
-	Tracer           trace.Tracer  // makes a span for each record; nil for none
+	Kafka           kafkaclient.Config
+	Topic           string        // must exist; brokers do not create it
+	DeliveryTimeout time.Duration // longest wait for an acknowledgement, retries included; none if zero
+	QueueLimit      int           // most records that wait for the brokers; 100,000 if zero
+	Logger          *slog.Logger  // slog.Default() if nil
+	Tracer          trace.Tracer  // makes a span for each record; nil for none
 }
 
 const (
@@ -100,8 +101,7 @@ func New(cfg Config) (*Publisher, error) {
 	if cfg.QueueLimit == 0 {
 		cfg.QueueLimit = 100_000
 	}
-	producer, err := kafka.NewProducer(&kafka.ConfigMap{
-		"bootstrap.servers":            cfg.BootstrapServers,
+	producer, err := kafka.NewProducer(cfg.Kafka.ConfigMap(kafka.ConfigMap{
 		"client.id":                    "bookstore-store",
 		"enable.idempotence":           true,
 		"acks":                         "all",
@@ -122,11 +122,11 @@ func New(cfg Config) (*Publisher, error) {
 		"topic.metadata.propagation.max.ms":  2000,
 		"topic.metadata.refresh.interval.ms": 10_000,
 		"statistics.interval.ms":             statisticsInterval,
-	})
+	}))
 	if err != nil {
-		return nil, fmt.Errorf("creating a Kafka producer for %s: %w", cfg.BootstrapServers, err)
+		return nil, fmt.Errorf("creating a Kafka producer for %s: %w", cfg.Kafka.BootstrapServers, err)
 	}
-	admin, err := topic.NewAdmin(cfg.BootstrapServers, readyTimeout)
+	admin, err := topic.NewAdmin(cfg.Kafka, readyTimeout)
 	if err != nil {
 		producer.Close()
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"example.com/bookstore/producer/internal/synclog"
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 // cluster starts librdkafka's own in-process broker with the topic "events".
@@ -75,7 +76,7 @@ func records(n int) []Record {
 const nowhere = "127.0.0.1:1"
 
 func TestSendAcknowledges(t *testing.T) {
-	p, log := start(t, Config{BootstrapServers: cluster(t).BootstrapServers(), DeliveryTimeout: 10 * time.Second})
+	p, log := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: cluster(t).BootstrapServers()}, DeliveryTimeout: 10 * time.Second})
 	for i, err := range publish(t, p, records(500)) {
 		if err != nil {
 			t.Fatalf("record %d: %v", i, err)
@@ -90,14 +91,14 @@ func TestSendAcknowledges(t *testing.T) {
 }
 
 func TestSendNothing(t *testing.T) {
-	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}, DeliveryTimeout: time.Second})
 	if errs := publish(t, p, nil); len(errs) != 0 {
 		t.Errorf("sending nothing = %v", errs)
 	}
 }
 
 func TestSendWithoutBrokers(t *testing.T) {
-	p, log := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second})
+	p, log := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}, DeliveryTimeout: time.Second})
 	errs := publish(t, p, records(2))
 	for i, err := range errs {
 		if !errors.Is(err, ErrNotDelivered) {
@@ -110,7 +111,7 @@ func TestSendWithoutBrokers(t *testing.T) {
 }
 
 func TestSendQueueFull(t *testing.T) {
-	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second, QueueLimit: 3})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}, DeliveryTimeout: time.Second, QueueLimit: 3})
 	errs := publish(t, p, records(5))
 	for i, want := range []error{ErrNotDelivered, ErrNotDelivered, ErrNotDelivered, ErrQueueFull, ErrQueueFull} {
 		if !errors.Is(errs[i], want) {
@@ -121,7 +122,7 @@ func TestSendQueueFull(t *testing.T) {
 
 func TestSendAfterBrokersReturn(t *testing.T) {
 	c := cluster(t)
-	p, log := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: time.Minute})
+	p, log := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: c.BootstrapServers()}, DeliveryTimeout: time.Minute})
 	if err := publish(t, p, records(1))[0]; err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestSendAfterBrokersReturn(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Minute})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}, DeliveryTimeout: time.Minute})
 	published := make(chan error)
 	go func() { published <- publish(t, p, records(1))[0] }()
 	eventually(t, "the record is taken", func() bool { return p.inFlight.Load() == 1 })
@@ -166,7 +167,7 @@ func TestClose(t *testing.T) {
 }
 
 func TestFatalError(t *testing.T) {
-	p, _ := start(t, Config{BootstrapServers: cluster(t).BootstrapServers(), DeliveryTimeout: 10 * time.Second})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: cluster(t).BootstrapServers()}, DeliveryTimeout: 10 * time.Second})
 	p.producer.TestFatalError(kafka.ErrOutOfOrderSequenceNumber, "made by the test")
 	select {
 	case err := <-p.Fatal():
@@ -185,7 +186,7 @@ func TestFatalError(t *testing.T) {
 }
 
 func TestReadyRespectsContext(t *testing.T) {
-	p, _ := start(t, Config{BootstrapServers: nowhere, DeliveryTimeout: time.Second})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}, DeliveryTimeout: time.Second})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := p.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -195,7 +196,7 @@ func TestReadyRespectsContext(t *testing.T) {
 
 func TestRecordTooLarge(t *testing.T) {
 	c := cluster(t)
-	p, _ := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: 10 * time.Second})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: c.BootstrapServers()}, DeliveryTimeout: 10 * time.Second})
 	large := records(2)
 	large[0].Value = make([]byte, 2_000_000)
 	if err := publish(t, p, large)[0]; !errors.Is(err, ErrRefused) {
@@ -207,7 +208,7 @@ func TestRecordTooLarge(t *testing.T) {
 }
 
 func TestWithoutTimeoutRecordsWait(t *testing.T) {
-	p, _ := start(t, Config{BootstrapServers: nowhere})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}})
 	published := make(chan error, 1)
 	go func() { published <- publish(t, p, records(1))[0] }()
 	select {
@@ -224,7 +225,7 @@ func TestWithoutTimeoutRecordsWait(t *testing.T) {
 }
 
 func TestNewRefusesBadSettings(t *testing.T) {
-	if _, err := New(Config{BootstrapServers: nowhere, DeliveryTimeout: -time.Second}); err == nil {
+	if _, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}, DeliveryTimeout: -time.Second}); err == nil {
 		t.Error("a negative time-out was taken")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 // consume reads n records of topic events.
@@ -58,7 +59,7 @@ func TestEachRecordCarriesItsOwnSpan(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
 	c := cluster(t)
-	p, _ := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: 10 * time.Second, Tracer: provider.Tracer("test")})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: c.BootstrapServers()}, DeliveryTimeout: 10 * time.Second, Tracer: provider.Tracer("test")})
 	const request = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	sent := records(2)
 	for i := range sent {
@@ -96,7 +97,7 @@ func TestEachRecordCarriesItsOwnSpan(t *testing.T) {
 
 func TestWithoutTracesTheRequestsContextGoesOn(t *testing.T) {
 	c := cluster(t)
-	p, _ := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: 10 * time.Second})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: c.BootstrapServers()}, DeliveryTimeout: 10 * time.Second})
 	sent := records(1)
 	sent[0].TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	if err := publish(t, p, sent)[0]; err != nil {
@@ -110,7 +111,7 @@ func TestWithoutTracesTheRequestsContextGoesOn(t *testing.T) {
 func TestARecordThatFailsIsAFailedSpan(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
 	p, _ := start(t, Config{
-		BootstrapServers: "127.0.0.1:1", DeliveryTimeout: 300 * time.Millisecond,
+		Kafka: kafkaclient.Config{BootstrapServers: "127.0.0.1:1"}, DeliveryTimeout: 300 * time.Millisecond,
 		Tracer: sdk.NewTracerProvider(sdk.WithSpanProcessor(spans)).Tracer("test"),
 	})
 	if err := publish(t, p, records(1))[0]; err == nil {
@@ -123,7 +124,7 @@ func TestARecordThatFailsIsAFailedSpan(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	c := cluster(t)
-	p, _ := start(t, Config{BootstrapServers: c.BootstrapServers(), DeliveryTimeout: 10 * time.Second})
+	p, _ := start(t, Config{Kafka: kafkaclient.Config{BootstrapServers: c.BootstrapServers()}, DeliveryTimeout: 10 * time.Second})
 	for _, err := range publish(t, p, records(5)) {
 		if err != nil {
 			t.Fatal(err)

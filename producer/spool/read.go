@@ -3,74 +3,28 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 
-	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-const (
-	// logNumber marks a log's records, for writers that use a file again. This one
-	// never does.
-	logNumber = 1
-
-	blockSize = 32 << 10 // of the log
-)
-
-// read returns every entry of a segment that can be read, and notes if there is more.
-// Where a block is damaged it goes on with the next, so that one bad sector costs what
-// is in it and nothing else.
+// read returns every entry of a segment that can be read, and notes what cannot.
 func (s *Spool) read(seg *segment) ([][]byte, error) {
 	file, err := s.cfg.FS.Open(seg.name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
+	log, err := io.ReadAll(file)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", seg.name, err)
 	}
-	seg.size = info.Size()
-	var entries [][]byte
-	for start := int64(0); start < seg.size; {
-		found, good, err := readFrom(io.NewSectionReader(file, start, seg.size-start))
-		entries = append(entries, found...)
-		if err == nil {
-			break
-		}
-		if !unreadable(err) {
-			return nil, fmt.Errorf("%s: %w", seg.name, err)
-		}
-		seg.damaged = true
-		start += (good/blockSize + 1) * blockSize
-	}
+	seg.size = int64(len(log))
+	entries, damage := scan(log)
+	seg.damage = damage
 	return entries, nil
-}
-
-func unreadable(err error) bool {
-	return errors.Is(err, record.ErrInvalidChunk) || errors.Is(err, record.ErrZeroedChunk) || errors.Is(err, record.ErrUnexpectedEOF)
-}
-
-// readFrom reads entries up to the end or to what is no entry, and returns how many
-// bytes were good.
-func readFrom(r io.Reader) (entries [][]byte, good int64, err error) {
-	log := record.NewReader(r, logNumber)
-	for {
-		good = log.Offset()
-		next, err := log.Next()
-		if errors.Is(err, io.EOF) {
-			return entries, good, nil
-		}
-		if err != nil {
-			return entries, good, err
-		}
-		entry, err := io.ReadAll(next)
-		if err != nil {
-			return entries, good, err
-		}
-		entries = append(entries, entry)
-	}
 }
 
 // position is up to where the queue has been discarded: entries of a segment, and every
@@ -79,30 +33,60 @@ func readFrom(r io.Reader) (entries [][]byte, good int64, err error) {
 type position struct {
 	segment uint64
 	entries int
+	last    uint32 // checksum of the last of those entries, 0 if there is none
+}
+
+// text is the position as the file has it, with a checksum of the rest at its end.
+func (p position) text() string {
+	line := fmt.Sprintf("%d %d %08x", p.segment, p.entries, p.last)
+	return fmt.Sprintf("%s %08x\n", line, checksum([]byte(line)))
+}
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+// of tells whether a segment with these entries can be the one that the position is of.
+func (p position) of(entries [][]byte) bool {
+	switch {
+	case p.entries < 0 || p.entries > len(entries):
+		return false
+	case p.entries == 0:
+		return true
+	}
+	return checksum(entries[p.entries-1]) == p.last
 }
 
 const positionFile = "POSITION"
 
-// readPosition returns the zero position if there is none that can be read.
+// readPosition returns the zero position if there is none that can be relied on: then
+// everything is sent again, which is harmless.
 func (s *Spool) readPosition() position {
 	file, err := s.cfg.FS.Open(s.path(positionFile))
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			s.cfg.Logger.Warn("reading how far the spool has been sent; all of it is sent again", "error", err)
+			s.doubt(err)
 		}
 		return position{}
 	}
 	defer func() { _ = file.Close() }()
 	text, err := io.ReadAll(file)
 	var p position
+	var sum uint32
 	if err == nil {
-		_, err = fmt.Sscanf(string(text), "%d %d\n", &p.segment, &p.entries)
+		_, err = fmt.Sscanf(string(text), "%d %d %x %x\n", &p.segment, &p.entries, &p.last, &sum)
+	}
+	if err == nil && p.text() != string(text) {
+		err = errors.New("its checksum is wrong")
 	}
 	if err != nil {
-		s.cfg.Logger.Warn("reading how far the spool has been sent; all of it is sent again", "file", s.path(positionFile), "error", err)
+		s.doubt(err)
 		return position{}
 	}
 	return p
+}
+
+// doubt tells that the position cannot be relied on.
+func (s *Spool) doubt(err error) {
+	s.cfg.Logger.Warn("reading how far the spool has been sent; all of it is sent again", "file", s.path(positionFile), "error", err)
 }
 
 func (s *Spool) writePosition(p position) error {
@@ -119,7 +103,7 @@ func (s *Spool) replacePosition(p position) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(file, "%d %d\n", p.segment, p.entries); err != nil {
+	if _, err := io.WriteString(file, p.text()); err != nil {
 		return errors.Join(err, file.Close())
 	}
 	if err := file.Close(); err != nil {

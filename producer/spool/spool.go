@@ -5,7 +5,8 @@
 //
 // The log is Pebble's: records with checksums in blocks of 32 KiB, synced in
 // groups. A queue is a row of such logs, the segments; the first is deleted once
-// everything in it has been discarded.
+// everything in it has been discarded. Damage costs the entries that it is in and no
+// other: it is counted, and the file is kept.
 package spool
 
 import (
@@ -65,6 +66,8 @@ type Spool struct {
 	places      chan struct{} // for syncs under way, of which the log takes so many
 	syncs       prometheus.Histogram
 
+	damaged, damagedBytes prometheus.Counter
+
 	mu       sync.Mutex
 	segments []*segment // oldest first
 	active   *segment   // the last of segments, or nil if none is written to
@@ -81,12 +84,13 @@ type Spool struct {
 // segment is one log, and a file.
 type segment struct {
 	number  uint64
-	name    string // path of the file
-	size    int64  // bytes, as written so far
-	entries int    // written, whether or not they were synced
-	synced  int    // of which so many were
-	earlier bool   // of an earlier run
-	damaged bool   // holds something that cannot be read
+	name    string    // path of the file
+	size    int64     // bytes, as written so far
+	entries int       // written, whether or not they were synced
+	synced  int       // of which so many were
+	earlier bool      // of an earlier run
+	damage  []stretch // that cannot be read
+	lost    bool      // some of that was an event, or may have been
 	log     *record.LogWriter
 }
 
@@ -105,6 +109,12 @@ func Open(cfg Config) (*Spool, error) {
 			Name: "bookstore_store_spool_sync_seconds", Help: "Time that the disk takes for a sync of the spool, which many events share.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}),
+		damaged: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bookstore_store_spool_damaged_files_total", Help: "Files of the spool of which a part cannot be read; they are kept with the ending .damaged.",
+		}),
+		damagedBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bookstore_store_spool_damaged_bytes_total", Help: "Bytes of the spool that cannot be read, the whole of each event of which a part cannot.",
+		}),
 	}
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening the spool: %w", err)
@@ -121,7 +131,10 @@ func Open(cfg Config) (*Spool, error) {
 
 func (s *Spool) path(name string) string { return s.cfg.FS.PathJoin(s.cfg.Dir, name) }
 
-const segmentSuffix = ".log"
+const (
+	segmentSuffix = ".log"
+	damagedSuffix = ".damaged" // after segmentSuffix
+)
 
 // recover finds the segments of an earlier run. None of them is written to again, so
 // that nothing comes after a torn end.
@@ -132,18 +145,21 @@ func (s *Spool) recover() error {
 	}
 	position := s.readPosition()
 	s.next = position.segment + 1
+	for _, name := range names {
+		if number, ok := segmentNumber(strings.TrimSuffix(name, damagedSuffix)); ok {
+			s.next = max(s.next, number+1)
+		}
+	}
 	for _, name := range sortedSegments(names) {
 		number, _ := segmentNumber(name)
-		s.next = max(s.next, number+1)
 		seg := &segment{number: number, name: s.path(name), earlier: true}
 		entries, err := s.read(seg)
 		if err != nil {
 			return err
 		}
 		seg.entries, seg.synced = len(entries), len(entries)
-		if seg.damaged {
-			s.cfg.Logger.Warn("a part of the spool cannot be read; what can be is sent, and the file is kept with the ending .damaged",
-				"file", seg.name, "readable", len(entries))
+		if len(seg.damage) > 0 {
+			s.tell(seg, "a part of the spool cannot be read; what can be is sent, and the file is kept with the ending .damaged", len(entries))
 		}
 		if number < position.segment || len(entries) == 0 {
 			if err := s.drop(seg); err != nil {
@@ -152,8 +168,14 @@ func (s *Spool) recover() error {
 			continue
 		}
 		s.segments = append(s.segments, seg)
-		if number == position.segment && !seg.damaged { // else its entries are counted differently
-			s.discarded = min(position.entries, len(entries))
+		if number == position.segment {
+			switch {
+			case len(seg.damage) > 0: // its entries are counted differently
+			case position.of(entries):
+				s.discarded = position.entries
+			default:
+				s.doubt(errors.New("it is of another file"))
+			}
 		}
 	}
 	return s.syncDir()
@@ -257,7 +279,7 @@ func (s *Spool) begin() error {
 	if err := s.syncDir(); err != nil {
 		return errors.Join(err, file.Close(), s.cfg.FS.Remove(name))
 	}
-	s.active = &segment{number: s.next, name: name, log: record.NewLogWriter(file, logNumber, record.LogWriterConfig{
+	s.active = &segment{number: s.next, name: name, log: record.NewLogWriter(dataSynced{file}, logNumber, record.LogWriterConfig{
 		QueueSemChan:        s.places,
 		WALFsyncLatency:     inSeconds{s.syncs},
 		WriteWALSyncOffsets: func() bool { return true },
@@ -302,13 +324,10 @@ func (s *Spool) Peek(n int) ([][]byte, error) {
 			if err != nil {
 				return nil, fmt.Errorf("reading the spool: %w", err)
 			}
-			if !first.earlier {
-				// What was never synced has been refused, and may be torn.
-				first.damaged = len(entries) < first.synced
-			}
-			if first.damaged && !first.earlier {
-				s.cfg.Logger.Error("events of the spool cannot be read any more; the file is kept with the ending .damaged",
-					"file", first.name, "readable", len(entries), "written", first.synced)
+			// What was never synced has been refused, and may be torn.
+			if len(entries) < first.synced {
+				s.tell(first, "events of the spool cannot be read any more; the file is kept with the ending .damaged", len(entries))
+				s.discarded = 0 // they are counted differently; to send some again is harmless
 			}
 			s.head = append([][]byte{}, entries...) // not nil
 		}
@@ -327,7 +346,7 @@ func (s *Spool) Discard(n int) {
 	if s.discarded >= len(s.head) {
 		s.dropFirst()
 	} else {
-		s.tidied(s.writePosition(position{s.segments[0].number, s.discarded}))
+		s.tidied(s.writePosition(position{s.segments[0].number, s.discarded, checksum(s.head[s.discarded-1])}))
 	}
 }
 
@@ -336,7 +355,7 @@ func (s *Spool) dropFirst() {
 	first := s.segments[0]
 	s.segments, s.head, s.discarded = s.segments[1:], nil, 0
 	// First the position, so that an interruption leaves no segment to be sent again.
-	s.tidied(errors.Join(s.writePosition(position{first.number + 1, 0}), s.drop(first)))
+	s.tidied(errors.Join(s.writePosition(position{segment: first.number + 1}), s.drop(first)))
 }
 
 // tidied tells, once until it is mended, that the folder could not be tidied. The queue
@@ -348,11 +367,32 @@ func (s *Spool) tidied(err error) {
 	s.untidy = err != nil
 }
 
+// tell logs and counts the damage of a segment.
+func (s *Spool) tell(seg *segment, text string, readable int) {
+	var places []string
+	bytes := 0
+	for _, d := range seg.damage {
+		bytes += d.to - d.from
+		if len(places) < mostPlaces {
+			places = append(places, fmt.Sprintf("%d-%d", d.from, d.to))
+		}
+	}
+	if !seg.lost {
+		s.damaged.Inc()
+		s.damagedBytes.Add(float64(bytes))
+	}
+	seg.lost = true
+	s.cfg.Logger.Error(text, "file", seg.name, "readable", readable, "written", seg.synced, "damaged_bytes", bytes, "places", strings.Join(places, " "))
+}
+
+// mostPlaces bounds how many damaged places of a file are logged.
+const mostPlaces = 10
+
 // drop deletes the file of a segment, or keeps it aside if not all of it could be read.
 func (s *Spool) drop(seg *segment) error {
 	var err error
-	if seg.damaged {
-		err = s.cfg.FS.Rename(seg.name, seg.name+".damaged")
+	if seg.lost {
+		err = s.cfg.FS.Rename(seg.name, seg.name+damagedSuffix)
 	} else {
 		err = s.cfg.FS.Remove(seg.name)
 	}
@@ -392,8 +432,10 @@ func (s *Spool) Len() int {
 	return max(n, 0)
 }
 
-// Syncs collects how long syncs take.
-func (s *Spool) Syncs() prometheus.Collector { return s.syncs }
+// Collectors are of how long syncs take, and of what cannot be read.
+func (s *Spool) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{s.syncs, s.damaged, s.damagedBytes}
+}
 
 // Limit is how large the queue may become, in bytes.
 func (s *Spool) Limit() int64 { return s.cfg.Limit }
@@ -454,6 +496,12 @@ func (s *Spool) Close() error {
 	}
 	return nil
 }
+
+// dataSynced is a file of which a sync leaves out what nobody needs to read it, such as
+// the time of its last change. Its size is not left out.
+type dataSynced struct{ vfs.File }
+
+func (f dataSynced) Sync() error { return f.SyncData() }
 
 // inSeconds observes what the log measures in nanoseconds.
 type inSeconds struct{ prometheus.Histogram }

@@ -176,7 +176,7 @@ func TestDiscardedEntriesStayAway(t *testing.T) {
 func counting(fs vfs.FS, takes time.Duration) (vfs.FS, *atomic.Int64) {
 	syncs := new(atomic.Int64)
 	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind == errorfs.OpFileSync && strings.HasSuffix(op.Path, segmentSuffix) {
+		if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, segmentSuffix) {
 			syncs.Add(1)
 			time.Sleep(takes) // the disk's time, not a wait of the test
 		}
@@ -419,7 +419,7 @@ func TestFull(t *testing.T) {
 
 func TestDiskFailures(t *testing.T) {
 	for name, kind := range map[string]errorfs.OpKind{
-		"write": errorfs.OpFileWrite, "sync": errorfs.OpFileSync, "create": errorfs.OpCreate, "sync of the folder": errorfs.OpOpenDir,
+		"write": errorfs.OpFileWrite, "sync": errorfs.OpFileSyncData, "create": errorfs.OpCreate, "sync of the folder": errorfs.OpOpenDir,
 	} {
 		t.Run(name, func(t *testing.T) {
 			full := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {

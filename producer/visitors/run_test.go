@@ -50,6 +50,8 @@ func (k *topic) Publish(_ context.Context, records []publisher.Record) []error {
 
 func (k *topic) Ready(context.Context) error { return nil }
 
+func (k *topic) Direct(context.Context) error { return nil }
+
 // store starts the real store, whose handler the test may wrap.
 func store(t *testing.T, wrap func(http.Handler) http.Handler) (url string, k *topic) {
 	t.Helper()

@@ -22,6 +22,8 @@ func (acknowledging) Publish(_ context.Context, records []publisher.Record) []er
 
 func (acknowledging) Ready(context.Context) error { return nil }
 
+func (acknowledging) Direct(context.Context) error { return nil }
+
 func benchmarkEvent(b *testing.B) []byte {
 	b.Helper()
 	event, err := json.Marshal(schema.Event{

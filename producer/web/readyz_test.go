@@ -20,7 +20,9 @@ func TestReadyz(t *testing.T) {
 	check(200, `{"status":"ready"}`)
 	p.notReady = errors.New("no broker answered; start Kafka")
 	check(503, `{"type":"urn:bookstore:problem:not-ready","title":"Not ready","status":503,"detail":"Events cannot be taken: no broker answered; start Kafka.","instance":"/readyz"}`)
-	p.notReady = nil
+	p.notReady, p.indirect = nil, errors.New("topic does not exist")
+	check(200, `{"status":"ready","detail":"Events are taken, and wait in the spool: topic does not exist."}`)
+	p.indirect = nil
 	check(200, `{"status":"ready"}`)
 	s.Drain()
 	check(503, `{"type":"urn:bookstore:problem:not-ready","title":"Not ready","status":503,"detail":"The store is stopping.","instance":"/readyz"}`)

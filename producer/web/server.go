@@ -29,6 +29,9 @@ type Publisher interface {
 	Publish(ctx context.Context, records []publisher.Record) []error
 	// Ready returns nil if records can be published, else why not.
 	Ready(ctx context.Context) error
+	// Direct returns nil if records go to the brokers at once, else why they wait in
+	// the spool.
+	Direct(ctx context.Context) error
 }
 
 // Config says what a Server works with.

@@ -25,6 +25,7 @@ type fakePublisher struct {
 	records  []publisher.Record
 	errs     map[int]error
 	notReady error
+	indirect error
 	publish  func() // called first, if set
 }
 
@@ -44,6 +45,8 @@ func (f *fakePublisher) Publish(_ context.Context, records []publisher.Record) [
 }
 
 func (f *fakePublisher) Ready(context.Context) error { return f.notReady }
+
+func (f *fakePublisher) Direct(context.Context) error { return f.indirect }
 
 // events decodes what was published.
 func (f *fakePublisher) events(t *testing.T) []schema.Event {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gocql/gocql"
+
+	"example.com/bookstore/schema/secret"
 )
 
 const (
@@ -35,27 +37,34 @@ type Config struct {
 	Port       int      // for the hosts without one
 	Datacenter string   // the local one; requests stay in it
 	User       string
-	Password   string
+	Password   secret.String
 	Keyspace   string // of unqualified table names; "" for none
+	TLS        TLS
 
 	// Timeout bounds one connection attempt and one request; 10 s if zero.
 	Timeout time.Duration
 }
 
 // Connect opens a session. Its error names the hosts; errors.Is(err,
-// ErrCredentials) tells a refused password from a node that does not answer.
+// ErrCredentials) and ErrCertificate tell a refused password or certificate from a node
+// that does not answer.
 func (c Config) Connect(ctx context.Context) (*gocql.Session, error) {
 	timeout := c.Timeout
 	if timeout == 0 {
 		timeout = 10 * time.Second
 	}
+	encryption, err := c.TLS.options()
+	if err != nil {
+		return nil, err
+	}
 	cluster := gocql.NewCluster(c.Hosts...)
+	cluster.SslOpts = encryption
 	cluster.Port = c.Port
 	cluster.Keyspace = c.Keyspace
 	cluster.Timeout = timeout
 	cluster.ConnectTimeout = timeout
 	cluster.Consistency = gocql.LocalQuorum
-	cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: c.Password}
+	cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: string(c.Password)}
 	cluster.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(c.Datacenter))
 	cluster.Logger = debugLog{}
 
@@ -92,6 +101,8 @@ func (c Config) explain(err error) error {
 	switch {
 	case strings.Contains(text, "password are incorrect"), strings.Contains(text, "is not permitted to log in"):
 		return fmt.Errorf("connecting to Cassandra at %s as %s: %w", c.addresses(), c.User, ErrCredentials)
+	case strings.Contains(text, "x509: "), strings.Contains(text, "tls: "):
+		return fmt.Errorf("connecting to Cassandra at %s: %w: %s", c.addresses(), ErrCertificate, strings.TrimPrefix(text, "gocql: "))
 	case strings.Contains(text, "Keyspace") && strings.Contains(text, "does not exist"):
 		return fmt.Errorf("connecting to Cassandra at %s: keyspace %s does not exist: %w", c.addresses(), c.Keyspace, ErrNotSetUp)
 	}

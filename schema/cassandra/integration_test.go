@@ -16,6 +16,7 @@ import (
 	"github.com/gocql/gocql"
 
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/secret"
 )
 
 func configs(t *testing.T) SetupConfig {
@@ -27,15 +28,15 @@ func configs(t *testing.T) SetupConfig {
 	return SetupConfig{
 		Admin: Config{
 			Hosts: []string{"127.0.0.1"}, Port: port, Datacenter: os.Getenv("CASSANDRA_DATACENTER"),
-			User: AdminUser, Password: os.Getenv("CASSANDRA_ADMIN_PASSWORD"),
+			User: AdminUser, Password: secret.String(os.Getenv("CASSANDRA_ADMIN_PASSWORD")),
 		},
 		ReplicationFactor: 1,
-		JobPassword:       os.Getenv("CASSANDRA_JOB_PASSWORD"),
-		StorePassword:     os.Getenv("CASSANDRA_STORE_PASSWORD"),
+		JobPassword:       secret.String(os.Getenv("CASSANDRA_JOB_PASSWORD")),
+		StorePassword:     secret.String(os.Getenv("CASSANDRA_STORE_PASSWORD")),
 	}
 }
 
-func connectAs(t *testing.T, c SetupConfig, user, password string) *gocql.Session {
+func connectAs(t *testing.T, c SetupConfig, user string, password secret.String) *gocql.Session {
 	t.Helper()
 	c.Admin.User, c.Admin.Password, c.Admin.Keyspace = user, password, Keyspace
 	// A node remembers a role's former password for some seconds.
@@ -168,7 +169,7 @@ func TestPasswordsAreSentHashed(t *testing.T) {
 			t.Fatal(err)
 		}
 		count++
-		for _, password := range []string{c.Admin.Password, c.JobPassword, c.StorePassword} {
+		for _, password := range []string{string(c.Admin.Password), string(c.JobPassword), string(c.StorePassword)} {
 			if strings.Contains(statement, password) {
 				t.Errorf("Cassandra remembers a password: %s", statement)
 			}

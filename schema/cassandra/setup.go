@@ -16,6 +16,8 @@ import (
 	migratecassandra "github.com/golang-migrate/migrate/v4/database/cassandra"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	"golang.org/x/crypto/bcrypt"
+
+	"example.com/bookstore/schema/secret"
 )
 
 // Migrations are ordered CQL files. Each is safe to run again, since CQL has no
@@ -31,7 +33,7 @@ var templateFiles embed.FS
 // leaves this process only as its hash: Cassandra keeps the text of statements in
 // system.prepared_statements and in logs.
 var templateFuncs = template.FuncMap{
-	"hash": func(password string) (string, error) {
+	"hash": func(password secret.String) (string, error) {
 		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 		return "'" + string(hash) + "'", err
 	},
@@ -43,8 +45,8 @@ var templateFuncs = template.FuncMap{
 type SetupConfig struct {
 	Admin             Config // user and password of the superuser to connect as, made if absent
 	ReplicationFactor int    // copies of each row in the datacenter, at least 1
-	JobPassword       string
-	StorePassword     string
+	JobPassword       secret.String
+	StorePassword     secret.String
 }
 
 // Setup brings a Cassandra cluster to what the project needs: the admin role in

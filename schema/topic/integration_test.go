@@ -12,11 +12,12 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 )
 
 func TestEnsure(t *testing.T) {
-	admin, err := topic.NewAdmin(os.Getenv("KAFKA_BOOTSTRAP_SERVERS"), 10*time.Second)
+	admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: os.Getenv("KAFKA_BOOTSTRAP_SERVERS")}, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func TestEnsure(t *testing.T) {
 
 func TestEnsureCompacted(t *testing.T) {
 	servers := os.Getenv("KAFKA_BOOTSTRAP_SERVERS")
-	admin, err := topic.NewAdmin(servers, 10*time.Second)
+	admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: servers}, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func TestEnsureCompacted(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	admin, err := topic.NewAdmin("127.0.0.1:1", time.Second)
+	admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: "127.0.0.1:1"}, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

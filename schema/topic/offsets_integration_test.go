@@ -12,12 +12,13 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 )
 
 func TestEndOffsets(t *testing.T) {
 	servers := os.Getenv("KAFKA_BOOTSTRAP_SERVERS")
-	admin, err := topic.NewAdmin(servers, 10*time.Second)
+	admin, err := topic.NewAdmin(kafkaclient.Config{BootstrapServers: servers}, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

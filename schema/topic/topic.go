@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 var (
@@ -45,21 +47,20 @@ type Admin struct {
 	timeout time.Duration
 }
 
-// NewAdmin returns an Admin for the given bootstrap servers, host:port separated
-// by commas. It does not connect yet. Timeout bounds each request.
-func NewAdmin(bootstrapServers string, timeout time.Duration) (*Admin, error) {
-	client, err := kafka.NewAdminClient(&kafka.ConfigMap{
-		"bootstrap.servers": bootstrapServers,
+// NewAdmin returns an Admin for the brokers of c. It does not connect yet. Timeout
+// bounds each request.
+func NewAdmin(c kafkaclient.Config, timeout time.Duration) (*Admin, error) {
+	client, err := kafka.NewAdminClient(c.ConfigMap(kafka.ConfigMap{
 		// librdkafka logs each refused connection on stderr; the request that it
 		// makes fail says the same.
 		"log_level": 0,
 		// A caller that keeps asking soon notices that the brokers are back.
 		"reconnect.backoff.max.ms": 1000,
-	})
+	}))
 	if err != nil {
-		return nil, fmt.Errorf("creating a Kafka client for %s: %w", bootstrapServers, err)
+		return nil, fmt.Errorf("creating a Kafka client for %s: %w", c.BootstrapServers, err)
 	}
-	return &Admin{client: client, servers: bootstrapServers, timeout: timeout}, nil
+	return &Admin{client: client, servers: c.BootstrapServers, timeout: timeout}, nil
 }
 
 // Close ends the connections.

@@ -16,6 +16,8 @@ import (
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
+	"example.com/bookstore/schema/secret"
 	"example.com/bookstore/schema/topic"
 	"example.com/bookstore/sparkjob/job"
 	"example.com/bookstore/sparkjob/stream"
@@ -27,14 +29,14 @@ type Config struct {
 	Remote  string // Spark Connect's connection string, sc://host:port/;…
 	JobName string // names the session: the same name finds the same queries
 
-	KafkaBootstrapServers string
-	Topic                 topic.Spec
-	ActivityTopic         topic.Spec // that bookstore_activity writes to
+	Kafka         kafkaclient.Config
+	Topic         topic.Spec
+	ActivityTopic topic.Spec // that bookstore_activity writes to
 
 	Cassandra         cassandra.Config // as the job's role
 	AdminUser         string
-	AdminPassword     string // "" where this driver may not make tables
-	StorePassword     string // of the role that setup makes for the store
+	AdminPassword     secret.String // "" where this driver may not make tables
+	StorePassword     secret.String // of the role that setup makes for the store
 	ReplicationFactor int
 
 	Job     job.Config
@@ -90,7 +92,7 @@ func (c Config) queries() []string {
 // Setup makes the topics, keyspace, tables and roles, where they are absent, and
 // gives the roles the passwords of c.
 func Setup(ctx context.Context, c Config) error {
-	kafka, err := topic.NewAdmin(c.KafkaBootstrapServers, requestTimeout)
+	kafka, err := topic.NewAdmin(c.Kafka, requestTimeout)
 	if err != nil {
 		return err
 	}
@@ -126,7 +128,7 @@ func (c Config) admin() cassandra.Config {
 // topic and tables are made if absent, and so is the topic of the activity; a topic of
 // events of another name is more likely to be misspelt.
 func Check(ctx context.Context, c Config) error {
-	kafka, err := topic.NewAdmin(c.KafkaBootstrapServers, requestTimeout)
+	kafka, err := topic.NewAdmin(c.Kafka, requestTimeout)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (w *watcher) fit(ctx context.Context, names ...string) error {
 
 // bounds asks which records the topic has: from the first up to the end, by partition.
 func bounds(ctx context.Context, c Config) (first, end map[int]int64, err error) {
-	kafka, err := topic.NewAdmin(c.KafkaBootstrapServers, requestTimeout)
+	kafka, err := topic.NewAdmin(c.Kafka, requestTimeout)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -101,7 +101,7 @@ func (t *tracker) judge(ends map[int]int64, now time.Time, after time.Duration) 
 // watchTopic asks for the topic's end, once a second, until ctx ends, and tells which
 // queries have stalled.
 func (w *watcher) watchTopic(ctx context.Context) error {
-	kafka, err := topic.NewAdmin(w.config.KafkaBootstrapServers, requestTimeout)
+	kafka, err := topic.NewAdmin(w.config.Kafka, requestTimeout)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func FindStalled(ctx context.Context, c Config, states []QueryState) error {
 // dueOffsets returns, by partition, the offset before which every record of the topic
 // has been there for c.StalledAfter.
 func dueOffsets(ctx context.Context, c Config, now time.Time) (map[int]int64, error) {
-	kafka, err := topic.NewAdmin(c.KafkaBootstrapServers, reportTimeout)
+	kafka, err := topic.NewAdmin(c.Kafka, reportTimeout)
 	if err != nil {
 		return nil, err
 	}

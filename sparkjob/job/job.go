@@ -19,6 +19,7 @@ import (
 	"github.com/apache/spark-connect-go/spark/sql"
 
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/sparkjob/stream"
 )
 
@@ -83,10 +84,11 @@ const (
 // Config says where Spark finds Kafka and Cassandra, and how it goes through the
 // records. The addresses are those that the Spark cluster sees.
 type Config struct {
-	KafkaBootstrapServers string // host:port, comma separated
+	Kafka                 kafkaclient.Config
 	Topic                 string
 	ActivityTopic         string           // that bookstore_activity writes to
 	Cassandra             cassandra.Config // user and password are those of the job's role
+	TrustStore            string           // file of the authorities that may vouch for Cassandra, with TLS; "" for the JVM's own
 	CheckpointLocation    string           // URL of a folder that Spark's driver and executors share
 	MaxOffsetsPerTrigger  int              // records a micro-batch at the most
 	MaxOffsetsPerWindowed int              // the same for queries with windows of event time
@@ -127,7 +129,7 @@ func Prepare(ctx context.Context, session *stream.Session, c Config) error {
 // createViews makes, or replaces, the source and the views over it.
 func createViews(ctx context.Context, session *stream.Session, c Config, maxOffsets int, names []string) error {
 	records, err := session.ReadStream().Format("kafka").
-		Option("kafka.bootstrap.servers", c.KafkaBootstrapServers).
+		Options(c.Kafka.SparkOptions()).
 		Option("subscribe", c.Topic).
 		Option("startingOffsets", "earliest"). // counts only without a checkpoint
 		Option("maxOffsetsPerTrigger", maxOffsets).
@@ -194,13 +196,13 @@ func Start(ctx context.Context, session *stream.Session, c Config, name string) 
 		Trigger(stream.ProcessingTime(max(c.Trigger, query.Every)))
 	if query.ToKafka {
 		writer.Format("kafka").
-			Option("kafka.bootstrap.servers", c.KafkaBootstrapServers).
+			Options(c.Kafka.SparkOptions()).
 			Option("topic", c.ActivityTopic)
 	} else {
 		writer.Format("org.apache.spark.sql.cassandra").
 			Option("keyspace", cassandra.Keyspace).
 			Option("table", name).
-			Options(connection(c.Cassandra)).
+			Options(connection(c.Cassandra, c.TrustStore)).
 			Options(writeSettings)
 		if query.LargeRows {
 			// A single row is no batch. Cassandra refuses a batch of more than 50 KiB.
@@ -234,14 +236,35 @@ func find(name string) (Query, error) {
 	return Queries[i], nil
 }
 
-func connection(c cassandra.Config) map[string]string {
-	return map[string]string{
+func connection(c cassandra.Config, trustStore string) map[string]string {
+	options := map[string]string{
 		"spark.cassandra.connection.host":    strings.Join(c.Hosts, ","),
 		"spark.cassandra.connection.port":    strconv.Itoa(c.Port),
 		"spark.cassandra.connection.localDC": c.Datacenter,
 		"spark.cassandra.auth.username":      c.User,
-		"spark.cassandra.auth.password":      c.Password,
+		"spark.cassandra.auth.password":      string(c.Password),
 	}
+	if !c.TLS.Enabled {
+		return options
+	}
+	options["spark.cassandra.connection.ssl.enabled"] = "true"
+	options["spark.cassandra.connection.ssl.enabledAlgorithms"] = strings.Join(cipherSuites, ",")
+	if trustStore != "" {
+		options["spark.cassandra.connection.ssl.trustStore.path"] = trustStore
+		options["spark.cassandra.connection.ssl.trustStore.type"] = "PKCS12"
+		if strings.HasSuffix(trustStore, ".jks") {
+			options["spark.cassandra.connection.ssl.trustStore.type"] = "JKS"
+		}
+	}
+	return options
+}
+
+// cipherSuites that Spark may speak to Cassandra with. The connector's own are two for
+// RSA, without forward secrecy, which newer Javas refuse.
+var cipherSuites = []string{
+	"TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256",
+	"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+	"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
 }
 
 // writeSettings of the spark-cassandra-connector. Rows are grouped by the nodes

@@ -136,3 +136,25 @@ func TestBoundsOfOnTimeStandInTheSQL(t *testing.T) {
 		t.Errorf("queries/valid_events.sql lacks %q", want)
 	}
 }
+
+func TestConnection(t *testing.T) {
+	c := cassandra.Config{Hosts: []string{"a", "b"}, Port: 9042, Datacenter: "d", User: "u", Password: "hush"}
+	for name := range connection(c, "/ca.p12") {
+		if strings.Contains(name, ".ssl.") {
+			t.Errorf("without TLS there is %s", name)
+		}
+	}
+	c.TLS.Enabled = true
+	for _, test := range []struct{ trustStore, kind string }{{"/ca.p12", "PKCS12"}, {"/ca.jks", "JKS"}, {"", ""}} {
+		options := connection(c, test.trustStore)
+		if options["spark.cassandra.connection.ssl.enabled"] != "true" || options["spark.cassandra.auth.password"] != "hush" {
+			t.Errorf("options = %v", options)
+		}
+		if got := options["spark.cassandra.connection.ssl.trustStore.path"]; got != test.trustStore {
+			t.Errorf("trust store = %q, want %q", got, test.trustStore)
+		}
+		if got := options["spark.cassandra.connection.ssl.trustStore.type"]; got != test.kind {
+			t.Errorf("%s is of type %q, want %q", test.trustStore, got, test.kind)
+		}
+	}
+}

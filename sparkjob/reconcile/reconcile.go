@@ -72,7 +72,7 @@ func Ledgers(ctx context.Context, c driver.Config, paths []string, o Options) (R
 	if a.sent == 0 {
 		return Report{}, errors.New("the ledger has no entry: there is nothing to compare")
 	}
-	admin, err := topic.NewAdmin(c.KafkaBootstrapServers, requestTimeout)
+	admin, err := topic.NewAdmin(c.Kafka, requestTimeout)
 	if err != nil {
 		return Report{}, err
 	}
@@ -185,7 +185,7 @@ func (c *comparison) readTopic(ctx context.Context) error {
 	for partition := range ends { // of which the topic may have got more
 		from[partition] = c.next[partition]
 	}
-	_, err := records.Read(ctx, c.config.KafkaBootstrapServers, c.config.Topic.Name, from, ends, math.MaxInt, func(r records.Record) bool {
+	_, err := records.Read(ctx, c.config.Kafka, c.config.Topic.Name, from, ends, math.MaxInt, func(r records.Record) bool {
 		c.record(r, r.Offset < c.begin[r.Partition])
 		c.next[r.Partition] = r.Offset + 1
 		return true

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"example.com/bookstore/schema/kafkaclient"
 )
 
 const (
@@ -46,7 +48,7 @@ func Partition(key string, partitions int) int {
 // by partition, until visit returns false or limit records were read, and returns how
 // many were. Records of one partition come in order. A partition that is not in both maps
 // is not read.
-func Read(ctx context.Context, bootstrapServers, topic string, from, to map[int]int64, limit int, visit func(Record) bool) (read int, err error) {
+func Read(ctx context.Context, c kafkaclient.Config, topic string, from, to map[int]int64, limit int, visit func(Record) bool) (read int, err error) {
 	var assignment []kafka.TopicPartition
 	for _, partition := range slices.Sorted(maps.Keys(from)) {
 		if from[partition] < to[partition] {
@@ -57,17 +59,16 @@ func Read(ctx context.Context, bootstrapServers, topic string, from, to map[int]
 		return 0, nil
 	}
 	fail := func(err error) (int, error) {
-		return read, fmt.Errorf("reading topic %s at %s: %w", topic, bootstrapServers, err)
+		return read, fmt.Errorf("reading topic %s at %s: %w", topic, c.BootstrapServers, err)
 	}
-	consumer, err := kafka.NewConsumer(&kafka.ConfigMap{
-		"bootstrap.servers":    bootstrapServers,
+	consumer, err := kafka.NewConsumer(c.ConfigMap(kafka.ConfigMap{
 		"group.id":             "sparkjob", // needed, and never used: nothing is committed
 		"enable.auto.commit":   false,
 		"auto.offset.reset":    "earliest", // where retention has just passed the first offset
 		"enable.partition.eof": true,
 		"isolation.level":      "read_uncommitted", // as Spark reads
 		"log_level":            0,
-	})
+	}))
 	if err != nil {
 		return fail(err)
 	}
@@ -141,16 +142,16 @@ func record(m *kafka.Message) Record {
 
 // Write writes one record and returns where it is, once every in-sync replica has it.
 // The record's partition follows from its key.
-func Write(ctx context.Context, bootstrapServers string, r Record) (Record, error) {
+func Write(ctx context.Context, c kafkaclient.Config, r Record) (Record, error) {
 	fail := func(err error) (Record, error) {
-		return r, fmt.Errorf("writing to topic %s at %s: %w", r.Topic, bootstrapServers, err)
+		return r, fmt.Errorf("writing to topic %s at %s: %w", r.Topic, c.BootstrapServers, err)
 	}
-	producer, err := kafka.NewProducer(&kafka.ConfigMap{
-		"bootstrap.servers": bootstrapServers, "client.id": "sparkjob",
+	producer, err := kafka.NewProducer(c.ConfigMap(kafka.ConfigMap{
+		"client.id":          "sparkjob",
 		"enable.idempotence": true, "acks": "all",
 		"delivery.timeout.ms": int(deliveryTimeout.Milliseconds()), "log_level": 0,
 		"topic.metadata.propagation.max.ms": 2000,
-	})
+	}))
 	if err != nil {
 		return fail(err)
 	}
@@ -180,9 +181,9 @@ func Write(ctx context.Context, bootstrapServers string, r Record) (Record, erro
 }
 
 // At returns one record, or nil if Kafka does not keep it any more.
-func At(ctx context.Context, bootstrapServers, topic string, partition int, offset int64) (*Record, error) {
+func At(ctx context.Context, c kafkaclient.Config, topic string, partition int, offset int64) (*Record, error) {
 	var found *Record
-	_, err := Read(ctx, bootstrapServers, topic, map[int]int64{partition: offset}, map[int]int64{partition: offset + 1}, 1, func(r Record) bool {
+	_, err := Read(ctx, c, topic, map[int]int64{partition: offset}, map[int]int64{partition: offset + 1}, 1, func(r Record) bool {
 		found = &r
 		return false
 	})

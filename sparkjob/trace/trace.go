@@ -221,7 +221,7 @@ func (t *tracer) search(ctx context.Context) error {
 }
 
 func (t *tracer) searchTopic(ctx context.Context) error {
-	admin, err := topic.NewAdmin(t.config.KafkaBootstrapServers, 5*time.Second)
+	admin, err := topic.NewAdmin(t.config.Kafka, 5*time.Second)
 	if err != nil {
 		return err
 	}
@@ -247,7 +247,7 @@ func (t *tracer) searchTopic(ctx context.Context) error {
 	}
 	look := func(from, to map[int]int64) error {
 		left := t.options.Scan - t.story.Scanned
-		n, err := records.Read(ctx, t.config.KafkaBootstrapServers, name, from, to, left, func(r records.Record) bool {
+		n, err := records.Read(ctx, t.config.Kafka, name, from, to, left, func(r records.Record) bool {
 			if found, ok := match(r, t.story.EventID); ok {
 				t.story.Records = append(t.story.Records, found)
 			}

@@ -16,6 +16,8 @@ import (
 
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
+	"example.com/bookstore/schema/secret"
 	"example.com/bookstore/schema/topic"
 	"example.com/bookstore/sparkjob/driver"
 	"example.com/bookstore/sparkjob/job"
@@ -36,13 +38,13 @@ func setUp(t *testing.T) (driver.Config, *gocql.Session) {
 		return topic.Spec{Name: name, Partitions: 3, ReplicationFactor: 1, Retention: time.Hour}
 	}
 	c := driver.Config{
-		KafkaBootstrapServers: os.Getenv("KAFKA_BOOTSTRAP_SERVERS"), Topic: spec(name), ActivityTopic: spec(name + "_activity"),
+		Kafka: kafkaclient.Config{BootstrapServers: os.Getenv("KAFKA_BOOTSTRAP_SERVERS")}, Topic: spec(name), ActivityTopic: spec(name + "_activity"),
 		Cassandra: cassandra.Config{
 			Hosts: []string{"127.0.0.1"}, Port: port, Datacenter: os.Getenv("CASSANDRA_DATACENTER"),
-			User: cassandra.JobUser, Password: os.Getenv("CASSANDRA_JOB_PASSWORD"), Keyspace: cassandra.Keyspace,
+			User: cassandra.JobUser, Password: secret.String(os.Getenv("CASSANDRA_JOB_PASSWORD")), Keyspace: cassandra.Keyspace,
 		},
-		AdminUser: cassandra.AdminUser, AdminPassword: os.Getenv("CASSANDRA_ADMIN_PASSWORD"),
-		StorePassword: os.Getenv("CASSANDRA_STORE_PASSWORD"), ReplicationFactor: 1,
+		AdminUser: cassandra.AdminUser, AdminPassword: secret.String(os.Getenv("CASSANDRA_ADMIN_PASSWORD")),
+		StorePassword: secret.String(os.Getenv("CASSANDRA_STORE_PASSWORD")), ReplicationFactor: 1,
 		Job: job.Config{Topic: name, CheckpointLocation: "file://" + t.TempDir()},
 	}
 	if err := driver.Setup(t.Context(), c); err != nil {
@@ -58,7 +60,7 @@ func setUp(t *testing.T) (driver.Config, *gocql.Session) {
 
 func send(t *testing.T, c driver.Config, key string, value []byte, headers map[string]string) records.Record {
 	t.Helper()
-	sent, err := records.Write(t.Context(), c.KafkaBootstrapServers, records.Record{Topic: c.Topic.Name, Key: []byte(key), Value: value, Headers: headers})
+	sent, err := records.Write(t.Context(), c.Kafka, records.Record{Topic: c.Topic.Name, Key: []byte(key), Value: value, Headers: headers})
 	if err != nil {
 		t.Fatal(err)
 	}

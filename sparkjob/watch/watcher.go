@@ -202,7 +202,7 @@ func (k *kafka) ask(ctx context.Context) {
 	var ends map[int]int64
 	var err error
 	if k.admin == nil {
-		k.admin, err = topic.NewAdmin(k.config.KafkaBootstrapServers, askTimeout)
+		k.admin, err = topic.NewAdmin(k.config.Kafka, askTimeout)
 	}
 	if err == nil {
 		ends, err = k.admin.EndOffsets(ctx, k.config.Topic.Name)

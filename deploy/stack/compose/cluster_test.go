@@ -25,6 +25,7 @@ import (
 	"example.com/bookstore/producer/visitors"
 	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/schema/env"
+	"example.com/bookstore/schema/secret"
 )
 
 // These tests bring docker-compose.yml up as a project of its own, on free ports and
@@ -284,7 +285,7 @@ func outage(t *testing.T, name string, away time.Duration) {
 	group.Wait()
 
 	session, err := cassandra.Config{Hosts: []string{"127.0.0.1"}, Port: config(t).CassandraPort, Datacenter: os.Getenv("CASSANDRA_DATACENTER"),
-		User: cassandra.StoreUser, Password: os.Getenv("CASSANDRA_STORE_PASSWORD"), Keyspace: cassandra.Keyspace}.Connect(t.Context())
+		User: cassandra.StoreUser, Password: secret.String(os.Getenv("CASSANDRA_STORE_PASSWORD")), Keyspace: cassandra.Keyspace}.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gocql/gocql"
+
+	"example.com/bookstore/schema/secret"
 )
 
 // ErrLogin says that Cassandra answers but takes neither the password that we have
@@ -41,7 +43,7 @@ func (b *Builder) cassandra() *Service {
 
 // cassandraAnswers logs in, as admin or, on a node that has no roles of ours yet, as
 // Cassandra's default role.
-func cassandraAnswers(ctx context.Context, port int, password Secret) error {
+func cassandraAnswers(ctx context.Context, port int, password secret.String) error {
 	if err := dial(ctx, loopback(port)); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"example.com/bookstore/deploy/stack/jars"
 	"example.com/bookstore/deploy/stack/process"
+	"example.com/bookstore/schema/secret"
 )
 
 // The names of the services, as users type them and as docker compose has them.
@@ -59,14 +60,6 @@ type Port struct {
 	Number   int
 }
 
-// Secret is a password that no log shows.
-type Secret string
-
-func (Secret) String() string { return "[hidden]" }
-
-// GoString hides it from %#v.
-func (Secret) GoString() string { return "[hidden]" }
-
 // Config is what the local stack takes from the environment. Kong reads it.
 type Config struct {
 	Dir                string `name:"stack-dir" env:"STACK_DIR" default:".stack" help:"Folder of data, logs and pid files."`
@@ -91,9 +84,9 @@ type Config struct {
 	SparkWorkerCores  int    `env:"SPARK_WORKER_CORES" required:""`
 	SparkWorkerMemory string `env:"SPARK_WORKER_MEMORY" required:""`
 
-	AdminPassword Secret `env:"CASSANDRA_ADMIN_PASSWORD"`
-	JobPassword   Secret `env:"CASSANDRA_JOB_PASSWORD"`
-	StorePassword Secret `env:"CASSANDRA_STORE_PASSWORD"`
+	AdminPassword secret.String `env:"CASSANDRA_ADMIN_PASSWORD"`
+	JobPassword   secret.String `env:"CASSANDRA_JOB_PASSWORD"`
+	StorePassword secret.String `env:"CASSANDRA_STORE_PASSWORD"`
 }
 
 // Validate is called by kong once the fields are set.
@@ -119,7 +112,7 @@ func (c *Config) Validate() error {
 func (c *Config) CheckSecrets() error {
 	for _, p := range []struct {
 		variable string
-		value    Secret
+		value    secret.String
 	}{
 		{"CASSANDRA_ADMIN_PASSWORD", c.AdminPassword},
 		{"CASSANDRA_JOB_PASSWORD", c.JobPassword},
