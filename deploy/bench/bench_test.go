@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/bookstore/deploy/bench/figures"
+	"example.com/bookstore/sparkjob/stream"
 )
 
 // asProgram, set, makes the test's binary the program bench.
@@ -135,5 +136,30 @@ func TestBoundUnderLoad(t *testing.T) {
 	}
 	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("the server ended with %d after SIGTERM", code)
+	}
+}
+
+// What a query took, from its reports: idle ones count for nothing, and what is warm
+// begins where the first micro-batch ends.
+func TestOfBatches(t *testing.T) {
+	began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	batch := func(after, took time.Duration, rows int64) *stream.Progress {
+		return &stream.Progress{
+			Timestamp: began.Add(after), Sources: []stream.SourceProgress{{NumInputRows: rows}},
+			Durations: map[string]time.Duration{"triggerExecution": took, "addBatch": took / 2},
+		}
+	}
+	got, err := ofBatches(began, []*stream.Progress{
+		batch(time.Second, 0, 0), batch(2*time.Second, 8*time.Second, 500), batch(10*time.Second, 4*time.Second, 500),
+		batch(15*time.Second, 5*time.Second, 1000), batch(30*time.Second, time.Second, 0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (catchUp{took: 20 * time.Second, first: 10 * time.Second, warm: 150}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if _, err := ofBatches(began, []*stream.Progress{batch(0, time.Second, 500)}); err == nil {
+		t.Error("a single micro-batch tells of a warm one")
 	}
 }

@@ -9,6 +9,17 @@ var floors = []figures.Floor{
 	{Name: "ingest: one / without Kafka", Of: ingest(storeOne, acknowledged(64)), Over: ingest(bound, acknowledged(64)), AtLeast: 0.35},
 	{Name: "ingest: arrays of 100 / one", Of: ingest(storeArrays, acknowledged(64)), Over: ingest(storeOne, acknowledged(64)), AtLeast: 8},
 	{Name: "ingest: p99 at half the top rate", Of: ingest(storeOne, halfP99), AtMost: 15, Unit: "ms"},
+	{Name: "stream: in all / tutorial's", Of: streamed(jobContender, inAll), Over: streamed(tutorialJob, inAll), AtLeast: 2},
+	{Name: "stream: warm / gocql inserts", Of: streamed(jobContender, warm), Over: streamed(inserts, inAll), AtLeast: 0.8},
+	{Name: "scale: warm 3,000,000 / 300,000", Of: scaled(3_000_000), Over: scaled(streamRows), AtLeast: 0.9},
+}
+
+func scaled(rows int) figures.Key {
+	return figures.Key{Group: "scale", Contender: rowsIn(rows, 6), Metric: warm}
+}
+
+func streamed(contender, metric string) figures.Key {
+	return figures.Key{Group: "stream", Contender: contender, Metric: metric}
 }
 
 func ingest(contender, metric string) figures.Key {

@@ -32,9 +32,14 @@ type group struct {
 	contenders []contender
 }
 
+// allEngines, with topics, tables and roles.
+const allEngines = "all"
+
 // groups are all that is measured, in the order of the data's path.
 var groups = []group{
 	{name: "ingest", services: "kafka", prepare: prepareIngest, contenders: ingestContenders},
+	{name: "stream", services: allEngines, prepare: prepareStream, contenders: streamContenders},
+	{name: "scale", services: allEngines, prepare: prepareScale, contenders: scaleContenders},
 }
 
 func findGroup(name string) (group, bool) {
@@ -64,6 +69,7 @@ type measureCmd struct {
 
 	Kafka           kafkaclient.Config `embed:"" prefix:"kafka-"`
 	KafkaPartitions int                `env:"KAFKA_PARTITIONS" default:"6"`
+	onTables        `embed:""`
 }
 
 // bench is what the rounds of a group have in common.
@@ -76,6 +82,7 @@ type bench struct {
 	cleanups []func() error
 
 	ingest ingestState
+	stream streamState
 }
 
 // cleanup has f called at the end, the last first.

@@ -113,7 +113,11 @@ func (c *runCmd) measure(ctx context.Context, g group, lines string) error {
 		if err != nil {
 			return err
 		}
-		args = append([]string{stack, "exec", "--only", g.services, "--"}, args...)
+		on := []string{stack, "exec"}
+		if g.services != allEngines {
+			on = append(on, "--only", g.services)
+		}
+		args = append(append(on, "--"), args...)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr

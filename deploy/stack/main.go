@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -210,7 +211,7 @@ func (*downCmd) Run(ctx context.Context) error {
 }
 
 type startCmd struct {
-	Service string `arg:"" help:"kafka, cassandra, spark-master, spark-worker, spark-connect, store or sparkjob."`
+	Service string `arg:"" help:"kafka, cassandra, spark-master, spark-worker, spark-connect, store or sparkjob; one of several nodes as kafka-2."`
 }
 
 func (c *startCmd) Run(ctx context.Context) error {
@@ -222,7 +223,7 @@ func (c *startCmd) Run(ctx context.Context) error {
 }
 
 type stopCmd struct {
-	Service string `arg:"" help:"kafka, cassandra, spark-master, spark-worker, spark-connect, store or sparkjob."`
+	Service string `arg:"" help:"kafka, cassandra, spark-master, spark-worker, spark-connect, store or sparkjob; one of several nodes as kafka-2."`
 }
 
 func (c *stopCmd) Run(ctx context.Context) error {
@@ -299,6 +300,7 @@ func (*whichCmd) Run(ctx context.Context) error {
 
 type execCmd struct {
 	selection
+	Nodes   int      `help:"Nodes of Kafka and Cassandra, 1 or 3; as STACK_NODES says if absent." placeholder:"N"`
 	Command []string `arg:"" passthrough:"" help:"The command and its arguments, after --."`
 }
 
@@ -310,6 +312,11 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	if len(args) == 0 {
 		return errors.New("exec needs a command after --")
 	}
+	if c.Nodes != 0 {
+		if err := env.Reload("STACK_NODES", strconv.Itoa(c.Nodes)); err != nil {
+			return err
+		}
+	}
 	main, err := openLocal(os.Stderr)
 	if err != nil {
 		return err
@@ -317,7 +324,15 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	if err := main.Sweep(ctx); err != nil {
 		return err
 	}
-	dir, err := supervisor.Isolate(ctx, main.Dir(), settingsFile)
+	text, err := env.Stack(".")
+	if err != nil {
+		return err
+	}
+	cfg, err := settings()
+	if err != nil {
+		return err
+	}
+	dir, err := supervisor.Isolate(ctx, main.Dir(), text, service.Hosts(cfg.Nodes)...)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 	gops "github.com/shirou/gopsutil/v4/process"
 
 	"example.com/bookstore/deploy/stack/process"
+	"example.com/bookstore/deploy/stack/service"
 	"example.com/bookstore/deploy/stack/supervisor"
 )
 
@@ -35,7 +37,7 @@ type program struct {
 	ports   map[string]int
 }
 
-func newProgram(t *testing.T) *program {
+func newProgram(t *testing.T, more ...string) *program {
 	t.Helper()
 	project, err := filepath.Abs("../..")
 	if err != nil {
@@ -47,9 +49,7 @@ func newProgram(t *testing.T) *program {
 		dir:     filepath.Join(t.TempDir(), "a stack"),
 		ports:   map[string]int{},
 	}
-	p.environ = append(os.Environ(), "STACK=local", "STACK_DIR="+p.dir,
-		"CASSANDRA_ADMIN_PASSWORD=a", "CASSANDRA_JOB_PASSWORD=b", "CASSANDRA_STORE_PASSWORD=c")
-	free, err := supervisor.FreePorts(t.Context())
+	free, err := supervisor.FreePorts(t.Context(), service.Hosts(3)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +57,15 @@ func newProgram(t *testing.T) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Not those of the stack that the tests run in.
+	p.environ = slices.DeleteFunc(os.Environ(), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		_, ok := settings[name]
+		return ok
+	})
+	p.environ = append(p.environ, "STACK=local", "STACK_DIR="+p.dir,
+		"CASSANDRA_ADMIN_PASSWORD=a", "CASSANDRA_JOB_PASSWORD=b", "CASSANDRA_STORE_PASSWORD=c")
+	p.environ = append(p.environ, more...)
 	for name := range settings {
 		if strings.HasSuffix(name, "_PORT") {
 			p.ports[name] = free()

@@ -66,6 +66,10 @@ func (c Config) Connect(ctx context.Context) (*gocql.Session, error) {
 	cluster.Consistency = gocql.LocalQuorum
 	cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: string(c.Password)}
 	cluster.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(c.Datacenter))
+	// A request that a node took and then went away with is for the next one: every
+	// statement of the project may be repeated. One that is back is soon used again.
+	cluster.RetryPolicy = &gocql.SimpleRetryPolicy{NumRetries: 2}
+	cluster.ReconnectInterval = 5 * time.Second
 	cluster.Logger = debugLog{}
 
 	// gocql's constructor takes no context: a caller that gives up leaves it to

@@ -5,6 +5,7 @@ package cassandra
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"strconv"
@@ -154,6 +155,17 @@ func TestWrongPasswords(t *testing.T) {
 	}
 	if _, err := NeedsSetup(t.Context(), c.Admin); !errors.Is(err, ErrCredentials) {
 		t.Errorf("NeedsSetup with a wrong admin password: %v, want ErrCredentials", err)
+	}
+}
+
+// More copies of a keyspace are more than a statement.
+func TestSetupRefusesMoreCopies(t *testing.T) {
+	c := setUp(t)
+	has := c.ReplicationFactor
+	c.ReplicationFactor++
+	want := fmt.Sprintf("has replication factor %d in %s, and CASSANDRA_REPLICATION_FACTOR is %d", has, c.Admin.Datacenter, has+1)
+	if err := Setup(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error = %v, want %q in it", err, want)
 	}
 }
 

@@ -66,6 +66,9 @@ func Setup(ctx context.Context, c SetupConfig) error {
 	if err := run(ctx, session, "keyspace.cql.tmpl", data); err != nil {
 		return fmt.Errorf("creating keyspace %s: %w", Keyspace, err)
 	}
+	if err := checkCopies(ctx, session, c); err != nil {
+		return err
+	}
 	if err := migrateUp(ctx, c.Admin); err != nil {
 		return fmt.Errorf("migrating keyspace %s: %w", Keyspace, err)
 	}
@@ -75,7 +78,29 @@ func Setup(ctx context.Context, c SetupConfig) error {
 	return nil
 }
 
+// checkCopies reports a keyspace of fewer copies than asked for. More of them are more
+// than a statement: each node has to be given its rows.
+func checkCopies(ctx context.Context, session *gocql.Session, c SetupConfig) error {
+	var replication map[string]string
+	if err := session.Query(keyspaceReplication, Keyspace).WithContext(ctx).Scan(&replication); err != nil {
+		return fmt.Errorf("reading the replication of keyspace %s: %w", Keyspace, err)
+	}
+	copies, err := strconv.Atoi(replication[c.Admin.Datacenter])
+	if err != nil {
+		return fmt.Errorf("keyspace %s has no copies in datacenter %s, but %v: is CASSANDRA_DATACENTER right?",
+			Keyspace, c.Admin.Datacenter, replication)
+	}
+	if copies < c.ReplicationFactor {
+		return fmt.Errorf("keyspace %s has replication factor %d in %s, and CASSANDRA_REPLICATION_FACTOR is %d: "+
+			"raise it with ALTER KEYSPACE and run nodetool repair --full on each node, or set CASSANDRA_REPLICATION_FACTOR=%[2]d",
+			Keyspace, copies, c.Admin.Datacenter, c.ReplicationFactor)
+	}
+	return nil
+}
+
 var (
+	//go:embed queries/keyspace_replication.cql
+	keyspaceReplication string
 	//go:embed queries/migration_version.cql
 	migrationVersion string
 	//go:embed queries/roles.cql

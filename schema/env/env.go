@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -15,17 +16,26 @@ import (
 
 // Files are read in this order, from the working directory. What the environment
 // or an earlier file has set is never overridden.
-var Files = []string{".env", composeFile, "deploy/stack.env"}
+var Files = []string{".env", composeClusterFile, composeFile, stackFile}
 
-// composeFile is read only where STACK says that the engines run in containers.
-const composeFile = "deploy/compose.env"
+const (
+	// composeFile is read only where STACK says that the engines run in containers.
+	composeFile = "deploy/compose.env"
+	// composeClusterFile is read only where there are several nodes as well.
+	composeClusterFile = "deploy/compose-cluster.env"
+	stackFile          = "deploy/stack.env"
+	// clusterFile has lines that take the place of stackFile's where STACK_NODES says that
+	// there are several nodes.
+	clusterFile = "deploy/stack-cluster.env"
+)
 
 // Load puts the variables of Files into the environment. A reference such as
 // ${KAFKA_PORT} takes the value in force, wherever it was set. A file that does
 // not exist is passed over.
 func Load() error {
 	for _, name := range Files {
-		if name == composeFile && os.Getenv("STACK") != "compose" {
+		if (name == composeFile || name == composeClusterFile) && os.Getenv("STACK") != "compose" ||
+			name == composeClusterFile && !cluster() {
 			continue
 		}
 		text, err := os.ReadFile(name)
@@ -35,11 +45,64 @@ func Load() error {
 		if err != nil {
 			return fmt.Errorf("reading settings: %w", err)
 		}
+		if name == stackFile && cluster() {
+			if text, err = Stack("."); err != nil {
+				return err
+			}
+		}
 		if err := load(string(text)); err != nil {
 			return fmt.Errorf("reading settings of %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// ours are the variables that Load has set.
+var ours []string
+
+// Reload sets a variable on which others may depend, and reads Files anew.
+func Reload(name, value string) error {
+	for _, other := range ours {
+		if err := os.Unsetenv(other); err != nil {
+			return err
+		}
+	}
+	ours = nil
+	if err := os.Setenv(name, value); err != nil {
+		return err
+	}
+	return Load()
+}
+
+func cluster() bool {
+	nodes := os.Getenv("STACK_NODES")
+	return nodes != "" && nodes != "1"
+}
+
+// Stack returns the text of deploy/stack.env in the project's folder. Where STACK_NODES
+// asks for several nodes, the lines of deploy/stack-cluster.env stand in place of its own.
+func Stack(project string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(project, stackFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading settings: %w", err)
+	}
+	if !cluster() {
+		return text, nil
+	}
+	lines, err := os.ReadFile(filepath.Join(project, clusterFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading settings: %w", err)
+	}
+	instead := map[string][]byte{}
+	for _, match := range assignment.FindAllSubmatch(lines, -1) {
+		instead[string(match[1])] = match[0]
+	}
+	return assignment.ReplaceAllFunc(text, func(line []byte) []byte {
+		if other, ok := instead[string(assignment.FindSubmatch(line)[1])]; ok {
+			return other
+		}
+		return line
+	}), nil
 }
 
 var assignment = regexp.MustCompile(`(?m)^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=.*$`)
@@ -63,6 +126,7 @@ func load(text string) error {
 			if err := os.Setenv(name, value); err != nil {
 				return err
 			}
+			ours = append(ours, name)
 		}
 	}
 	return nil

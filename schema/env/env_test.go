@@ -74,3 +74,50 @@ func TestLoadWithoutFiles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A cluster's lines stand in place of those of stack.env, so that what refers to them
+// sees them.
+func TestLoadForSeveralNodes(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("deploy", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"deploy/stack.env":           "ENVTEST_PORT=1\nENVTEST_HOSTS=one:${ENVTEST_PORT}\nENVTEST_COPY=${ENVTEST_HOSTS}\nSTACK_NODES=1\n",
+		"deploy/stack-cluster.env":   "# Three\nENVTEST_HOSTS=one:${ENVTEST_PORT},two:${ENVTEST_PORT}\n",
+		"deploy/compose-cluster.env": "ENVTEST_COPY=containers\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"ENVTEST_PORT", "ENVTEST_HOSTS", "ENVTEST_COPY", "STACK_NODES", "STACK"} {
+		t.Setenv(name, "") // restores the variable when the test ends
+		os.Unsetenv(name)
+	}
+	check := func(hosts, copied string) {
+		t.Helper()
+		if got := os.Getenv("ENVTEST_HOSTS"); got != hosts {
+			t.Errorf("ENVTEST_HOSTS = %q, want %q", got, hosts)
+		}
+		if got := os.Getenv("ENVTEST_COPY"); got != copied {
+			t.Errorf("ENVTEST_COPY = %q, want %q", got, copied)
+		}
+	}
+	if err := Load(); err != nil {
+		t.Fatal(err)
+	}
+	check("one:1", "one:1")
+	if err := Reload("STACK_NODES", "3"); err != nil {
+		t.Fatal(err)
+	}
+	check("one:1,two:1", "one:1,two:1")
+	if err := Reload("STACK", "compose"); err != nil { // which forgets nothing that was given
+		t.Fatal(err)
+	}
+	check("one:1,two:1", "containers")
+	if err := Reload("STACK_NODES", "1"); err != nil {
+		t.Fatal(err)
+	}
+	check("one:1", "one:1")
+}

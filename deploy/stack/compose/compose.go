@@ -43,12 +43,17 @@ type Stack struct {
 // the checkout.
 func New(cfg service.Config, project string, out io.Writer) *Stack {
 	b := &service.Builder{Config: cfg, Project: project}
-	s := &Stack{config: cfg, project: project, services: b.All(), out: out}
+	s := &Stack{config: cfg, project: project, out: out}
+	for _, svc := range b.All() {
+		if !strings.HasPrefix(svc.Name, service.SparkWorker+"-") { // workers are one service, to any number
+			s.services = append(s.services, svc)
+		}
+	}
 	for _, svc := range s.services {
 		switch svc.Name {
 		case service.SparkWorker: // there may be several, none with a port of this machine
 			svc.Address = "containers, listed by the master"
-			svc.Answers = b.WorkersAnswer
+			svc.Answers, svc.With = b.WorkersAnswer, nil
 		case service.Sparkjob:
 			svc.Answers = func(ctx context.Context) error {
 				_, err := s.read(ctx, "exec", "-T", service.Sparkjob, "sparkjob", "status")
@@ -69,7 +74,15 @@ func Available(ctx context.Context) bool {
 // Up builds the images, starts the named services and what they need, and returns once
 // each answers. It leaves what it started, for a look at its logs.
 func (s *Stack) Up(ctx context.Context, names []string) error {
-	return s.up(ctx, names, "up", "--detach", "--build")
+	wanted, err := s.find(names)
+	if err != nil {
+		return err
+	}
+	for _, svc := range wanted {
+		names = append(names, svc.With...)
+	}
+	slices.Sort(names)
+	return s.up(ctx, slices.Compact(names), "up", "--detach", "--build")
 }
 
 // Start starts one service, which needs those before it to run.
@@ -314,9 +327,17 @@ func (s *Stack) find(names []string) ([]*service.Service, error) {
 
 // command is docker compose on the project's file. Versions, ports and passwords are in
 // the environment, where the caller has loaded them. Every profile is on, so that
-// down and ps know the services of each; up starts only those that it names.
+// down and ps know the services of each. Only up, which would start what the named
+// services may depend on in another profile, has only those that it may need.
 func (s *Stack) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "docker", append([]string{"compose", "--file", "docker-compose.yml", "--profile", "*"}, args...)...)
+	profiles := []string{"--profile", "*"}
+	if args[0] == "up" {
+		profiles = []string{"--profile", "job"}
+		if s.config.Nodes > 1 {
+			profiles = append(profiles, "--profile", "cluster")
+		}
+	}
+	cmd := exec.CommandContext(ctx, "docker", slices.Concat([]string{"compose", "--file", "docker-compose.yml"}, profiles, args)...)
 	cmd.Dir = s.project
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second

@@ -2,6 +2,7 @@ package compose
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"example.com/bookstore/deploy/stack/service"
+	"example.com/bookstore/schema/env"
 )
 
 var project = filepath.Join("..", "..", "..")
@@ -57,12 +59,39 @@ func load(t *testing.T, values map[string]string) *types.Project {
 	return loaded
 }
 
-// local returns the services of the local stack with the same settings.
+// ofCluster are the settings of a stack with several nodes in containers.
+func ofCluster(t *testing.T) map[string]string {
+	t.Helper()
+	values := settings(t)
+	for name := range values {
+		t.Setenv(name, "") // restores the variable when the test ends
+		os.Unsetenv(name)
+	}
+	t.Setenv("STACK_NODES", "3")
+	text, err := env.Stack(project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := os.ReadFile(filepath.Join(project, "deploy", "compose-cluster.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := godotenv.Unmarshal(string(text) + string(more))
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(values, read)
+	values["STACK_NODES"] = "3"
+	return values
+}
+
+// local returns the services of the local stack with the same settings, and several nodes.
 func local(t *testing.T, values map[string]string) map[string]*service.Service {
 	t.Helper()
 	for name, value := range values {
 		t.Setenv(name, value)
 	}
+	t.Setenv("STACK_NODES", "3")
 	services := map[string]*service.Service{}
 	for _, svc := range (&service.Builder{Config: config(t)}).All() {
 		services[svc.Name] = svc
@@ -87,7 +116,9 @@ func config(t *testing.T) service.Config {
 func TestServicesAreThoseOfTheLocalStack(t *testing.T) {
 	values := settings(t)
 	got := slices.Sorted(maps.Keys(load(t, values).Services))
-	want := slices.Sorted(maps.Keys(local(t, values)))
+	services := local(t, values)
+	delete(services, "spark-worker-2") // a second container of the first
+	want := slices.Sorted(maps.Keys(services))
 	want = append(want, "setup")                    // a command of the local stack
 	want = slices.AppendSeq(want, maps.Keys(pages)) // what it has not
 	slices.Sort(want)
@@ -115,7 +146,7 @@ func TestPortsAreThoseOfTheLocalStack(t *testing.T) {
 		} else if local := services[name]; local != nil {
 			for _, port := range local.Ports {
 				if !slices.Contains(unpublished, port.Variable) {
-					want = append(want, fmt.Sprintf("127.0.0.1:%d", port.Number))
+					want = append(want, fmt.Sprintf("%s:%d", local.Host, port.Number))
 				}
 			}
 		}
@@ -164,9 +195,9 @@ func TestImagesArePinned(t *testing.T) {
 	for name, svc := range load(t, values).Services {
 		var want string
 		switch name {
-		case "kafka":
+		case "kafka", "kafka-2", "kafka-3":
 			want = "bookstore/kafka:" + values["KAFKA_VERSION"]
-		case "cassandra":
+		case "cassandra", "cassandra-2", "cassandra-3":
 			want = "bookstore/cassandra:" + values["CASSANDRA_VERSION"]
 		case "kafka-ui", "prometheus", "grafana", "jaeger":
 			want = values[strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"_IMAGE"]
@@ -215,9 +246,95 @@ func TestServicesAreLookedAfter(t *testing.T) {
 			if other == "setup" {
 				want = types.ServiceConditionCompletedSuccessfully
 			}
+			if optional := slices.Contains(svc.Profiles, "cluster") || !slices.Contains(cluster, other); dependency.Required != optional {
+				t.Errorf("%s needs %s: %t, want %t, since the profile cluster may be off", name, other, dependency.Required, optional)
+			}
 			if dependency.Condition != want {
 				t.Errorf("%s waits for %s to be %s, want %s", name, other, dependency.Condition, want)
 			}
+		}
+	}
+}
+
+// cluster are the services of the profile cluster.
+var cluster = []string{"cassandra-2", "cassandra-3", "kafka-2", "kafka-3"}
+
+// The other nodes are what the first is, but for their own name, address and data.
+func TestNodesOfTheCluster(t *testing.T) {
+	values := ofCluster(t)
+	loaded := load(t, values)
+	var got []string
+	for name, svc := range loaded.Services {
+		if slices.Contains(svc.Profiles, "cluster") {
+			got = append(got, name)
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, cluster) {
+		t.Errorf("the profile cluster has %q, want %q", got, cluster)
+	}
+	volumes := map[string]string{}
+	for _, name := range append([]string{"kafka", "cassandra"}, cluster...) {
+		svc := loaded.Services[name]
+		for _, volume := range svc.Volumes {
+			if other := volumes[volume.Source]; other != "" {
+				t.Errorf("%s and %s have the same volume %s", name, other, volume.Source)
+			}
+			volumes[volume.Source] = name
+		}
+		engine, number, _ := strings.Cut(name, "-")
+		first := loaded.Services[engine]
+		if svc.Image != first.Image || svc.MemLimit != first.MemLimit || !reflect.DeepEqual(svc.HealthCheck, first.HealthCheck) {
+			t.Errorf("%s differs from %s", name, engine)
+		}
+		for variable, value := range svc.Environment {
+			want := *first.Environment[variable]
+			if number != "" {
+				switch variable {
+				case "KAFKA_NODE_ID":
+					want = number
+				case "KAFKA_ADVERTISED_LISTENERS":
+					want = fmt.Sprintf("CONTAINERS://%s:29092,HOST://127.0.0.%s:%s", name, number, values["KAFKA_PORT"])
+				}
+			}
+			if *value != want {
+				t.Errorf("%s has %s=%s, want %s", name, variable, *value, want)
+			}
+		}
+	}
+	for service, variables := range map[string]map[string]string{
+		"kafka": {
+			"KAFKA_CONTROLLER_QUORUM_VOTERS":   "1@kafka:9093,2@kafka-2:9093,3@kafka-3:9093",
+			"KAFKA_DEFAULT_REPLICATION_FACTOR": "3", "KAFKA_MIN_INSYNC_REPLICAS": "2", "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "3",
+		},
+		"cassandra": {"CASSANDRA_SEEDS": "cassandra,cassandra-2,cassandra-3"},
+		"setup":     {"KAFKA_REPLICATION_FACTOR": "3", "KAFKA_MIN_INSYNC_REPLICAS": "2", "CASSANDRA_REPLICATION_FACTOR": "3"},
+		"store":     {"KAFKA_BOOTSTRAP_SERVERS": "kafka:29092,kafka-2:29092,kafka-3:29092", "CASSANDRA_HOSTS": "cassandra,cassandra-2,cassandra-3"},
+		"sparkjob": {
+			"KAFKA_BOOTSTRAP_SERVERS": values["SPARK_KAFKA_BOOTSTRAP_SERVERS"], "CASSANDRA_HOSTS": values["SPARK_CASSANDRA_HOSTS"],
+		},
+	} {
+		for variable, want := range variables {
+			if got := *loaded.Services[service].Environment[variable]; got != want {
+				t.Errorf("%s has %s=%s, want %s", service, variable, got, want)
+			}
+		}
+	}
+	if scale := loaded.Services["spark-worker"].Scale; scale == nil || *scale != 2 {
+		t.Errorf("workers of the cluster: %v, want 2", scale)
+	}
+}
+
+// up starts the other nodes only where there are several, also those that a service may
+// depend on; down and the like see all.
+func TestProfiles(t *testing.T) {
+	for nodes, want := range map[int]string{1: "--profile job up store", 3: "--profile job --profile cluster up store"} {
+		s := New(service.Config{Nodes: nodes}, project, io.Discard)
+		if got := strings.Join(s.command(t.Context(), "up", "store").Args, " "); !strings.HasSuffix(got, want) {
+			t.Errorf("with %d nodes: %s, want %s", nodes, got, want)
+		}
+		if got := strings.Join(s.command(t.Context(), "down").Args, " "); !strings.HasSuffix(got, "--profile * down") {
+			t.Errorf("with %d nodes: %s", nodes, got)
 		}
 	}
 }
@@ -241,9 +358,13 @@ var placed = []string{"process.roles", "node.id", "controller.quorum.voters", "c
 
 func TestKafkaIsThatOfTheLocalStack(t *testing.T) {
 	values := settings(t)
-	want, err := godotenv.Read(filepath.Join(project, "deploy", "kafka", "server.properties"))
+	text, err := os.ReadFile(filepath.Join(project, "deploy", "kafka", "server.properties"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for _, match := range regexp.MustCompile(`(?m)^([a-z.]+)=(.*)$`).FindAllStringSubmatch(string(text), -1) {
+		want[match[1]] = os.Expand(match[2], func(name string) string { return values[name] })
 	}
 	got := map[string]string{}
 	for name, value := range load(t, values).Services["kafka"].Environment {
@@ -252,10 +373,6 @@ func TestKafkaIsThatOfTheLocalStack(t *testing.T) {
 			got[property] = *value
 		}
 	}
-	for property, value := range want {
-		want[property] = os.Expand(value, func(name string) string { return values[name] })
-	}
-	want["num.partitions"] = values["KAFKA_PARTITIONS"]
 	for _, property := range placed {
 		delete(got, property)
 		delete(want, property)
@@ -319,7 +436,7 @@ var variable = regexp.MustCompile(`[^$]\$\{([A-Z0-9_]+)`)
 
 func TestVariablesAreDocumented(t *testing.T) {
 	documented := map[string]bool{}
-	for _, name := range []string{".env.example", "deploy/stack.env", "deploy/compose.env"} {
+	for _, name := range []string{".env.example", "deploy/stack.env", "deploy/stack-cluster.env", "deploy/compose.env", "deploy/compose-cluster.env"} {
 		text, err := os.ReadFile(filepath.Join(project, name))
 		if err != nil {
 			t.Fatal(err)

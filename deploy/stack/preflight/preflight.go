@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/shirou/gopsutil/v4/mem"
 	psnet "github.com/shirou/gopsutil/v4/net"
@@ -105,11 +106,15 @@ func enough(available, need uint64) error {
 		float64(need)/gib, float64(available)/gib)
 }
 
-// Ports reports the first port that something listens on, and who that is.
-func Ports(ctx context.Context, ports []service.Port) error {
+// Ports reports the first port of the host that something listens on, and who that is.
+func Ports(ctx context.Context, host string, ports []service.Port) error {
 	for _, p := range ports {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Number))
+		address := net.JoinHostPort(host, strconv.Itoa(p.Number))
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return fmt.Errorf("this machine has no address %s, which a stack of several nodes takes: give it to the loopback interface "+
+				"(on macOS: sudo ifconfig lo0 alias %[1]s), or set STACK_NODES=1", host)
+		}
 		if err != nil {
 			return fmt.Errorf("port %d is taken%s: end that, or set %s to a free port in .env",
 				p.Number, holder(ctx, p.Number), p.Variable)

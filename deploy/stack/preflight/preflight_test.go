@@ -103,7 +103,7 @@ func TestPorts(t *testing.T) {
 			}
 			port := listener.Addr().(*net.TCPAddr).Port
 			ports := []service.Port{{Variable: "KAFKA_PORT", Number: port}}
-			err = Ports(t.Context(), ports)
+			err = Ports(t.Context(), "127.0.0.1", ports)
 			for _, want := range []string{fmt.Sprintf("port %d is taken by", port), fmt.Sprintf("(pid %d)", os.Getpid()), "set KAFKA_PORT to a free port"} {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("taken: error = %v, want %q in it", err, want)
@@ -112,10 +112,17 @@ func TestPorts(t *testing.T) {
 			if err := listener.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := Ports(t.Context(), ports); err != nil {
+			if err := Ports(t.Context(), "127.0.0.1", ports); err != nil {
 				t.Errorf("free: %v", err)
 			}
 		})
+	}
+}
+
+func TestPortsOfAnAddressThatIsNotOurs(t *testing.T) {
+	err := Ports(t.Context(), "192.0.2.1", []service.Port{{Variable: "KAFKA_PORT", Number: 9092}})
+	if err == nil || !strings.Contains(err.Error(), "this machine has no address 192.0.2.1") {
+		t.Errorf("error = %v", err)
 	}
 }
 

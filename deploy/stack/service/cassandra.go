@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,42 +18,56 @@ import (
 var ErrLogin = errors.New("it refuses the role admin with CASSANDRA_ADMIN_PASSWORD, so its data was made with another password: " +
 	"put the former .env back, or run clean to start with empty data")
 
-func (b *Builder) cassandra() *Service {
-	s := b.base(Cassandra)
-	s.Address = loopback(b.Config.CassandraPort)
+func (b *Builder) cassandras() []*Service { return together(nodes(b.Config.Nodes), b.cassandra) }
+
+func (b *Builder) cassandra(n node) *Service {
+	s := b.base(n.name(Cassandra))
+	s.Address = n.address(b.Config.CassandraPort)
 	s.Ports = []Port{{"CASSANDRA_PORT", b.Config.CassandraPort}, {"CASSANDRA_STORAGE_PORT", b.Config.CassandraStoragePort},
 		{"CASSANDRA_METRICS_PORT", b.Config.CassandraMetricsPort}}
 	s.Memory = 1400 << 20
 	s.Jars = b.jars("cassandra")
-	s.Folder = b.data("cassandra")
-	s.Start = 180 * time.Second
+	s.Folder = b.data(s.Name)
+	s.Start = 180 * time.Second * time.Duration(max(b.Config.Nodes, 1)) // all start at once
 	s.Drain = 30 * time.Second
 	s.Command = func() []string {
-		return []string{b.java(), "@" + filepath.Join(b.conf("cassandra"), "jvm.options"),
+		return []string{b.java(), "@" + filepath.Join(b.conf(s.Name), "jvm.options"),
 			"-cp", filepath.Join(b.jars("cassandra").Dir, "*"), "org.apache.cassandra.service.CassandraDaemon"}
 	}
 	s.Environ = func() []string { return engineEnviron() }
 	s.Prepare = func(context.Context) error {
-		return b.configure("cassandra", []string{"tmp", "triggers"}, "cassandra.yaml", "jvm.options", "logback.xml", "metrics.yaml")
+		return b.configureCassandra(n)
 	}
 	s.Answers = func(ctx context.Context) error {
-		return cassandraAnswers(ctx, b.Config.CassandraPort, b.Config.AdminPassword)
+		return cassandraAnswers(ctx, n, b.Config.CassandraPort, b.Config.AdminPassword)
 	}
 	return s
 }
 
+// configureCassandra fills in the configuration of one node. Every one is a seed: so
+// none has to wait for another, not the first time either.
+func (b *Builder) configureCassandra(n node) error {
+	var seeds []string
+	for _, other := range nodes(b.Config.Nodes) {
+		seeds = append(seeds, other.address(b.Config.CassandraStoragePort))
+	}
+	return b.configure("cassandra", n, map[string]string{"CASSANDRA_SEEDS": strings.Join(seeds, ",")}, []string{"tmp", "triggers"},
+		"cassandra.yaml", "jvm.options", "logback.xml", "metrics.yaml")
+}
+
 // cassandraAnswers logs in, as admin or, on a node that has no roles of ours yet, as
 // Cassandra's default role.
-func cassandraAnswers(ctx context.Context, port int, password secret.String) error {
-	if err := dial(ctx, loopback(port)); err != nil {
+func cassandraAnswers(ctx context.Context, n node, port int, password secret.String) error {
+	if err := dial(ctx, n.address(port)); err != nil {
 		return err
 	}
-	asked, err := cqlLogin(ctx, port, "admin", string(password))
+	asked, err := cqlLogin(ctx, n, port, "admin", string(password))
 	if err == nil || !asked {
 		return err
 	}
-	if _, err := cqlLogin(ctx, port, "cassandra", "cassandra"); err != nil {
-		if ctx.Err() != nil { // it may just be slow
+	if _, err := cqlLogin(ctx, n, port, "cassandra", "cassandra"); err != nil {
+		// It may just be slow, or not have found enough of the others yet.
+		if ctx.Err() != nil || strings.Contains(err.Error(), "Unable to perform authentication") {
 			return err
 		}
 		return ErrLogin
@@ -73,9 +88,9 @@ func (l login) Challenge(req []byte) ([]byte, gocql.Authenticator, error) {
 	return l.PasswordAuthenticator.Challenge(req)
 }
 
-func cqlLogin(ctx context.Context, port int, user, password string) (asked bool, err error) {
+func cqlLogin(ctx context.Context, n node, port int, user, password string) (asked bool, err error) {
 	auth := login{gocql.PasswordAuthenticator{Username: user, Password: password}, new(atomic.Bool)}
-	cluster := gocql.NewCluster("127.0.0.1")
+	cluster := gocql.NewCluster(n.host)
 	cluster.Port = port
 	cluster.ProtoVersion = 4
 	cluster.Authenticator = auth

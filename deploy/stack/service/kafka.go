@@ -10,55 +10,104 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
-func (b *Builder) kafka() *Service {
-	s := b.base(Kafka)
-	s.Address = loopback(b.Config.KafkaPort)
+// kafkas are the brokers, each of which votes as a controller too.
+func (b *Builder) kafkas() []*Service {
+	cluster := sync.OnceValues(b.kafkaCluster)
+	return together(nodes(b.Config.Nodes), func(n node) *Service { return b.kafka(n, cluster) })
+}
+
+func (b *Builder) kafka(n node, cluster func() (string, error)) *Service {
+	s := b.base(n.name(Kafka))
+	s.Address = n.address(b.Config.KafkaPort)
 	s.Ports = []Port{{"KAFKA_PORT", b.Config.KafkaPort}, {"KAFKA_CONTROLLER_PORT", b.Config.KafkaControllerPort},
 		{"KAFKA_METRICS_PORT", b.Config.KafkaMetricsPort}}
 	s.Memory = 400 << 20
 	s.Jars = b.jars("kafka")
-	s.Folder = b.data("kafka")
-	s.Start = 120 * time.Second
+	s.Folder = b.data(s.Name)
+	s.Start = 120 * time.Second * time.Duration(max(b.Config.Nodes, 1)) // all start at once
 	s.Drain = 20 * time.Second
-	s.Command = func() []string { return append(b.kafkaJava(), "kafka.Kafka", b.kafkaProperties()) }
+	s.Command = func() []string { return append(b.kafkaJava(s.Name), "kafka.Kafka", b.kafkaProperties(s.Name)) }
 	s.Environ = func() []string { return engineEnviron() }
-	s.Prepare = b.prepareKafka
-	s.Answers = func(ctx context.Context) error { return kafkaAnswers(ctx, s.Address) }
+	s.Prepare = func(ctx context.Context) error { return b.prepareKafka(ctx, n, cluster) }
+	s.Answers = func(ctx context.Context) error { return kafkaAnswers(ctx, s.Address, n) }
 	return s
 }
 
-func (b *Builder) kafkaProperties() string {
-	return filepath.Join(b.conf("kafka"), "server.properties")
+func (b *Builder) kafkaProperties(name string) string {
+	return filepath.Join(b.conf(name), "server.properties")
 }
 
-func (b *Builder) kafkaJava() []string {
-	return []string{b.java(), "@" + filepath.Join(b.conf("kafka"), "jvm.options"),
+func (b *Builder) kafkaJava(name string) []string {
+	return []string{b.java(), "@" + filepath.Join(b.conf(name), "jvm.options"),
 		"-cp", filepath.Join(b.jars("kafka").Dir, "*")}
 }
 
-// prepareKafka gives an empty data folder its cluster id, as KRaft wants it before the
+// kafkaMeta is where a broker keeps its number and the cluster's id.
+func (b *Builder) kafkaMeta(n node) string {
+	return filepath.Join(b.data(n.name(Kafka)), "logs", "meta.properties")
+}
+
+// kafkaCluster returns the id of the cluster: the one that a broker has already, or a
+// new one.
+func (b *Builder) kafkaCluster() (string, error) {
+	for _, n := range nodes(b.Config.Nodes) {
+		text, err := os.ReadFile(b.kafkaMeta(n))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("reading Kafka's cluster id: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if id, ok := strings.CutPrefix(line, "cluster.id="); ok {
+				return strings.TrimSpace(id), nil
+			}
+		}
+	}
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never returns an error
+	id[0] &= 0x7f           // an id that starts with a dash reads as an option
+	return base64.RawURLEncoding.EncodeToString(id[:]), nil
+}
+
+// configureKafka fills in the configuration of one broker.
+func (b *Builder) configureKafka(n node) error {
+	var voters []string
+	for _, other := range nodes(b.Config.Nodes) {
+		voters = append(voters, fmt.Sprintf("%d@%s", other.number, other.address(b.Config.KafkaControllerPort)))
+	}
+	return b.configure("kafka", n, map[string]string{"KAFKA_VOTERS": strings.Join(voters, ",")}, []string{"tmp"},
+		"server.properties", "jvm.options", "log4j2.properties", "metrics.yaml")
+}
+
+// prepareKafka gives an empty data folder the cluster's id, as KRaft wants it before the
 // first start.
-func (b *Builder) prepareKafka(ctx context.Context) error {
-	if err := b.configure("kafka", []string{"tmp"}, "server.properties", "jvm.options", "log4j2.properties", "metrics.yaml"); err != nil {
+func (b *Builder) prepareKafka(ctx context.Context, n node, cluster func() (string, error)) error {
+	if err := b.configureKafka(n); err != nil {
 		return err
 	}
-	_, err := os.Stat(filepath.Join(b.data("kafka"), "logs", "meta.properties"))
+	id, err := cluster()
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(b.kafkaMeta(n))
 	if err == nil {
 		return nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("formatting Kafka's data folder: %w", err)
 	}
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never returns an error
-	id[0] &= 0x7f           // an id that starts with a dash reads as an option
-	args := append(b.kafkaJava(), "kafka.tools.StorageTool", "format", "--ignore-formatted",
-		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", b.kafkaProperties())
+	name := n.name(Kafka)
+	args := append(b.kafkaJava(name), "kafka.tools.StorageTool", "format", "--ignore-formatted",
+		"--cluster-id", id, "--config", b.kafkaProperties(name))
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = engineEnviron()
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -67,8 +116,9 @@ func (b *Builder) prepareKafka(ctx context.Context) error {
 	return nil
 }
 
-// kafkaAnswers asks the broker for the cluster's metadata.
-func kafkaAnswers(ctx context.Context, address string) error {
+// kafkaAnswers asks the broker for the cluster's metadata: whether it takes part, with
+// a copy of all that it should have.
+func kafkaAnswers(ctx context.Context, address string, n node) error {
 	if err := dial(ctx, address); err != nil {
 		return err
 	}
@@ -77,12 +127,24 @@ func kafkaAnswers(ctx context.Context, address string) error {
 		return err
 	}
 	defer admin.Close()
-	meta, err := admin.GetMetadata(nil, false, int(remaining(ctx, 5*time.Second).Milliseconds()))
+	meta, err := admin.GetMetadata(nil, true, int(remaining(ctx, 5*time.Second).Milliseconds()))
 	if err != nil {
 		return err
 	}
-	if len(meta.Brokers) == 0 {
-		return errors.New("no broker is registered yet")
+	number := int32(n.number)
+	if !slices.ContainsFunc(meta.Brokers, func(m kafka.BrokerMetadata) bool { return m.ID == number }) {
+		return errors.New("it is not registered yet")
+	}
+	behind := 0
+	for _, topic := range meta.Topics {
+		for _, p := range topic.Partitions {
+			if slices.Contains(p.Replicas, number) && !slices.Contains(p.Isrs, number) {
+				behind++
+			}
+		}
+	}
+	if behind > 0 {
+		return fmt.Errorf("its copies of %d partitions are not in sync yet", behind)
 	}
 	return nil
 }

@@ -7,7 +7,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
+
+// serial tells the files apart that are written at the same time.
+var serial atomic.Uint64
 
 var placeholder = regexp.MustCompile(`\$\{([A-Z][A-Z0-9_]*)\}`)
 
@@ -34,7 +38,12 @@ func render(from, to string, files []string, value func(name string) (string, bo
 		if len(missing) > 0 {
 			return fmt.Errorf("filling in %s: no value for %s", filepath.Join(from, file), strings.Join(missing, ", "))
 		}
-		if err := os.WriteFile(filepath.Join(to, file), []byte(filled), 0o644); err != nil {
+		// In one step: a service that shares the folder may be reading it.
+		written := filepath.Join(to, fmt.Sprintf(".%s.%d", file, serial.Add(1)))
+		if err := os.WriteFile(written, []byte(filled), 0o644); err != nil {
+			return err
+		}
+		if err := os.Rename(written, filepath.Join(to, file)); err != nil {
 			return err
 		}
 	}

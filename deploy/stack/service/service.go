@@ -6,6 +6,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,8 +35,11 @@ type Service struct {
 	process.Process
 
 	Address string   // where it answers, as a user would write it
+	Host    string   // address of this machine that it listens on
 	Ports   []Port   // ports that it listens on
 	After   []string // services that must answer before this one starts
+	// With names the other nodes of its cluster: whoever needs one needs all.
+	With []string
 	// Bound names a service whose restart this one does not survive.
 	Bound   string
 	Memory  uint64    // resident bytes that it takes, with its children
@@ -79,6 +83,8 @@ type Config struct {
 	KafkaMetricsPort     int `env:"KAFKA_METRICS_PORT" required:""`
 	CassandraMetricsPort int `env:"CASSANDRA_METRICS_PORT" required:""`
 
+	Nodes int `env:"STACK_NODES" default:"1" help:"Nodes of Kafka and Cassandra, 1 or 3."`
+
 	SparkVersion      string `env:"SPARK_VERSION" required:""`
 	SparkScalaVersion string `env:"SPARK_SCALA_VERSION" required:""`
 	SparkWorkerCores  int    `env:"SPARK_WORKER_CORES" required:""`
@@ -100,6 +106,9 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("%s and %s are both %d: each needs a port of its own", other, p.Variable, p.Number)
 		}
 		seen[p.Number] = p.Variable
+	}
+	if c.Nodes != 1 && c.Nodes != 3 {
+		return fmt.Errorf("STACK_NODES=%d: the stack has 1 node of each engine, or 3", c.Nodes)
 	}
 	if c.SparkWorkerCores < 1 {
 		return fmt.Errorf("SPARK_WORKER_CORES=%d: the worker needs at least one core", c.SparkWorkerCores)
@@ -148,12 +157,16 @@ type Builder struct {
 
 // All returns every service in the order of their dependencies.
 func (b *Builder) All() []*Service {
-	return []*Service{b.kafka(), b.cassandra(), b.sparkMaster(), b.sparkWorker(), b.sparkConnect(), b.store(), b.sparkjob()}
+	all := append(b.kafkas(), b.cassandras()...)
+	all = append(all, b.sparkMaster())
+	all = append(all, b.sparkWorkers()...)
+	return append(all, b.sparkConnect(), b.store(), b.sparkjob())
 }
 
 // base fills in what every service has.
 func (b *Builder) base(name string) *Service {
 	return &Service{
+		Host: firstHost,
 		Process: process.Process{
 			Name:    name,
 			PIDFile: filepath.Join(b.Dir, "run", name+".pid"),
@@ -175,22 +188,28 @@ func (b *Builder) jars(engine string) *jars.Set {
 	}
 }
 
-// conf is the folder of an engine's filled-in configuration.
-func (b *Builder) conf(engine string) string { return filepath.Join(b.Dir, "run", "conf", engine) }
+// conf is the folder of the filled-in configuration of an engine, or of a node of it.
+func (b *Builder) conf(name string) string { return filepath.Join(b.Dir, "run", "conf", name) }
 
-// data is the folder of an engine's data.
-func (b *Builder) data(engine string) string { return filepath.Join(b.Dir, "data", engine) }
+// data is the folder of the data of an engine, or of a node of it.
+func (b *Builder) data(name string) string { return filepath.Join(b.Dir, "data", name) }
 
-// configure fills in an engine's configuration files and makes its data folders.
-// Beside the environment, the files may name STACK_DIR, CONF_DIR and CONF_URL, the
-// folder that they are in, and JARS_DIR, the folder of the engine's jars.
-func (b *Builder) configure(engine string, folders []string, files ...string) error {
+// configure fills in the configuration files of an engine's node and makes its data
+// folders. Beside the environment, the files may name STACK_DIR, the node's DATA_DIR,
+// NODE_NUMBER and NODE_HOST, CONF_DIR and CONF_URL, the folder that they are in, JARS_DIR,
+// the folder of the engine's jars, and the variables of more.
+func (b *Builder) configure(engine string, n node, more map[string]string, folders []string, files ...string) error {
+	name := n.name(engine)
 	own := map[string]string{
-		"STACK_DIR": b.Dir,
-		"CONF_DIR":  b.conf(engine),
-		"CONF_URL":  (&url.URL{Scheme: "file", Path: b.conf(engine)}).String(),
-		"JARS_DIR":  b.jars(engine).Dir,
+		"STACK_DIR":   b.Dir,
+		"DATA_DIR":    b.data(name),
+		"CONF_DIR":    b.conf(name),
+		"CONF_URL":    (&url.URL{Scheme: "file", Path: b.conf(name)}).String(),
+		"JARS_DIR":    b.jars(engine).Dir,
+		"NODE_NUMBER": strconv.Itoa(n.number),
+		"NODE_HOST":   n.host,
 	}
+	maps.Copy(own, more)
 	value := func(name string) (string, bool) {
 		if v, ok := own[name]; ok {
 			return v, true
@@ -198,12 +217,12 @@ func (b *Builder) configure(engine string, folders []string, files ...string) er
 		return os.LookupEnv(name)
 	}
 	for _, folder := range folders {
-		if err := os.MkdirAll(filepath.Join(b.data(engine), folder), 0o755); err != nil {
-			return fmt.Errorf("configuring %s: %w", engine, err)
+		if err := os.MkdirAll(filepath.Join(b.data(name), folder), 0o755); err != nil {
+			return fmt.Errorf("configuring %s: %w", name, err)
 		}
 	}
-	if err := render(filepath.Join(b.Project, "deploy", engine), b.conf(engine), files, value); err != nil {
-		return fmt.Errorf("configuring %s: %w", engine, err)
+	if err := render(filepath.Join(b.Project, "deploy", engine), b.conf(name), files, value); err != nil {
+		return fmt.Errorf("configuring %s: %w", name, err)
 	}
 	return nil
 }
@@ -221,4 +240,4 @@ func engineEnviron(extra ...string) []string {
 	return append(environ, extra...)
 }
 
-func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+func loopback(port int) string { return firstNode.address(port) }

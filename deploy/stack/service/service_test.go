@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -45,7 +46,7 @@ func TestRender(t *testing.T) {
 // validConfig is one that the tests change in one place.
 func validConfig() Config {
 	return Config{
-		KafkaPort: 1, KafkaControllerPort: 2, CassandraPort: 3, CassandraStoragePort: 4, SparkMasterPort: 5,
+		Nodes: 1, KafkaPort: 1, KafkaControllerPort: 2, CassandraPort: 3, CassandraStoragePort: 4, SparkMasterPort: 5,
 		SparkMasterUIPort: 6, SparkWorkerUIPort: 7, SparkConnectPort: 8, SparkUIPort: 9, StorePort: 10, KafkaMetricsPort: 11, CassandraMetricsPort: 12,
 		SparkWorkerCores: 2, SparkWorkerMemory: "1g", SparkScalaVersion: "2.12", AdminPassword: "hush",
 	}
@@ -61,6 +62,7 @@ func TestConfigValidate(t *testing.T) {
 		{"no port", func(c *Config) { c.KafkaPort = 0 }, "KAFKA_PORT=0 is no port"},
 		{"port too large", func(c *Config) { c.StorePort = 65536 }, "STORE_PORT=65536 is no port"},
 		{"one port twice", func(c *Config) { c.SparkUIPort = c.KafkaPort }, "KAFKA_PORT and SPARK_UI_PORT are both 1"},
+		{"two nodes", func(c *Config) { c.Nodes = 2 }, "STACK_NODES=2: the stack has 1 node of each engine, or 3"},
 		{"no core", func(c *Config) { c.SparkWorkerCores = 0 }, "at least one core"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -116,7 +118,8 @@ func TestEnginesGetNoPassword(t *testing.T) {
 func TestProjectConfiguration(t *testing.T) {
 	for _, name := range []string{"KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "KAFKA_PARTITIONS", "CASSANDRA_PORT", "CASSANDRA_STORAGE_PORT",
 		"SPARK_MASTER_PORT", "SPARK_CONNECT_PORT", "SPARK_UI_PORT", "SPARK_WORKER_CORES", "SPARK_WORKER_MEMORY", "BYTEMAN_VERSION",
-		"JMX_EXPORTER_VERSION", "KAFKA_METRICS_PORT", "CASSANDRA_METRICS_PORT"} {
+		"JMX_EXPORTER_VERSION", "KAFKA_METRICS_PORT", "CASSANDRA_METRICS_PORT", "KAFKA_REPLICATION_FACTOR", "KAFKA_MIN_INSYNC_REPLICAS",
+		"CASSANDRA_REPLICATION_FACTOR", "CASSANDRA_RING_DELAY_MS", "CASSANDRA_FIRST_ROLE_DELAY_MS"} {
 		t.Setenv(name, "12345")
 	}
 	project, err := filepath.Abs("../../..")
@@ -134,7 +137,7 @@ func TestProjectConfiguration(t *testing.T) {
 			}
 		}
 	}
-	if err := b.configure("kafka", nil, "server.properties", "jvm.options", "log4j2.properties", "metrics.yaml"); err != nil {
+	if err := b.configureKafka(firstNode); err != nil {
 		t.Error(err)
 	}
 	text, err := os.ReadFile(filepath.Join(b.conf("kafka"), "server.properties"))
@@ -143,6 +146,84 @@ func TestProjectConfiguration(t *testing.T) {
 	}
 	if want := "listeners=PLAINTEXT://127.0.0.1:12345,"; !strings.Contains(string(text), want) {
 		t.Errorf("server.properties has no %q", want)
+	}
+}
+
+// Several nodes have a name, an address and folders each, and know of one another.
+func TestSeveralNodes(t *testing.T) {
+	project, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "KAFKA_PARTITIONS", "KAFKA_METRICS_PORT", "KAFKA_REPLICATION_FACTOR",
+		"KAFKA_MIN_INSYNC_REPLICAS", "JMX_EXPORTER_VERSION", "CASSANDRA_PORT", "CASSANDRA_STORAGE_PORT", "CASSANDRA_METRICS_PORT",
+		"CASSANDRA_REPLICATION_FACTOR", "CASSANDRA_RING_DELAY_MS", "CASSANDRA_FIRST_ROLE_DELAY_MS"} {
+		t.Setenv(name, "12345")
+	}
+	b := &Builder{Config: validConfig(), Project: project, Dir: t.TempDir(), Shared: t.TempDir()}
+	b.Config.Nodes = 3
+	services := map[string]*Service{}
+	for _, s := range b.All() {
+		services[s.Name] = s
+	}
+	for name, want := range map[string]string{"kafka": "127.0.0.1:1", "kafka-2": "127.0.0.2:1", "kafka-3": "127.0.0.3:1",
+		"cassandra": "127.0.0.1:3", "cassandra-3": "127.0.0.3:3", "spark-worker": "http://127.0.0.1:7", "spark-worker-2": "http://127.0.0.2:7"} {
+		if s := services[name]; s == nil || s.Address != want {
+			t.Errorf("%s is %v, want it at %s", name, s, want)
+		}
+	}
+	if got := strings.Join(services["kafka-2"].With, " "); got != "kafka kafka-3" {
+		t.Errorf("kafka-2 starts with %s", got)
+	}
+	if got := services["spark-worker-2"].Environ(); !slices.Contains(got, "SPARK_LOCAL_IP=127.0.0.2") {
+		t.Errorf("the second worker is not told its address: %q", got)
+	}
+
+	if err := b.configureKafka(nodes(3)[1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := services["cassandra-3"].Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for file, wants := range map[string][]string{
+		"kafka-2/server.properties": {"node.id=2\n", "voters=1@127.0.0.1:2,2@127.0.0.2:2,3@127.0.0.3:2\n", "listeners=PLAINTEXT://127.0.0.2:12345,",
+			"log.dirs=" + b.Dir + "/data/kafka-2/logs\n"},
+		"kafka-2/jvm.options":        {"=127.0.0.2:12345:" + b.Dir + "/run/conf/kafka-2/metrics.yaml"},
+		"cassandra-3/cassandra.yaml": {`seeds: "127.0.0.1:4,127.0.0.2:4,127.0.0.3:4"`, "listen_address: 127.0.0.3\n", "rpc_address: 127.0.0.3\n"},
+		"cassandra-3/jvm.options":    {"-Dcassandra.storagedir=" + b.Dir + `/data/cassandra-3"`},
+	} {
+		text, err := os.ReadFile(filepath.Join(b.Dir, "run", "conf", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s has no %q", file, want)
+			}
+		}
+	}
+}
+
+// A broker that comes later, or lost its data, belongs to the cluster of the others.
+func TestKafkaCluster(t *testing.T) {
+	b := &Builder{Config: validConfig(), Dir: t.TempDir()}
+	b.Config.Nodes = 3
+	first, err := b.kafkaCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := b.kafkaCluster(); err != nil || other == first || len(other) != 22 {
+		t.Errorf("new clusters have the ids %q and %q, %v; want two", first, other, err)
+	}
+	meta := b.kafkaMeta(nodes(3)[2])
+	if err := os.MkdirAll(filepath.Dir(meta), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(meta, []byte("#\nnode.id=3\ncluster.id=theirs\nversion=1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.kafkaCluster(); err != nil || got != "theirs" {
+		t.Errorf("id = %q, %v; want that of the third broker", got, err)
 	}
 }
 

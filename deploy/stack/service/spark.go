@@ -39,21 +39,29 @@ func (b *Builder) sparkMaster() *Service {
 	return s
 }
 
-func (b *Builder) sparkWorker() *Service {
-	s := b.spark(SparkWorker)
-	s.Address = "http://" + loopback(b.Config.SparkWorkerUIPort)
+func (b *Builder) sparkWorkers() []*Service {
+	return together(nodes(min(b.Config.Nodes, 2)), b.sparkWorker) // two say enough
+}
+
+func (b *Builder) sparkWorker(n node) *Service {
+	s := b.spark(n.name(SparkWorker))
+	s.Address = "http://" + n.address(b.Config.SparkWorkerUIPort)
 	s.Ports = []Port{{"SPARK_WORKER_UI_PORT", b.Config.SparkWorkerUIPort}}
 	s.After = []string{SparkMaster}
 	s.Bound = SparkMaster
 	s.Memory = 1000 << 20 // with its executor
 	s.Command = func() []string {
 		return append(b.sparkJava("daemon.jvm.options"), "org.apache.spark.deploy.worker.Worker",
-			"--host", "127.0.0.1", "--webui-port", strconv.Itoa(b.Config.SparkWorkerUIPort),
+			"--host", n.host, "--webui-port", strconv.Itoa(b.Config.SparkWorkerUIPort),
 			"--cores", strconv.Itoa(b.Config.SparkWorkerCores), "--memory", b.Config.SparkWorkerMemory,
-			"--work-dir", filepath.Join(b.data("spark"), "work"),
+			"--work-dir", filepath.Join(b.data("spark"), n.name("work")),
 			"spark://"+loopback(b.Config.SparkMasterPort))
 	}
-	s.Answers = b.workerAnswers
+	s.Answers = func(ctx context.Context) error { return b.workerAnswers(ctx, s.Address) }
+	environ := s.Environ
+	s.Environ = func() []string {
+		return append(environ(), "SPARK_LOCAL_IP="+n.host, "SPARK_PUBLIC_DNS="+n.host)
+	}
 	return s
 }
 
@@ -104,7 +112,7 @@ func (b *Builder) sparkJava(options string) []string {
 }
 
 func (b *Builder) prepareSpark(context.Context) error {
-	err := b.configure("spark", []string{"tmp", "local", "work"}, "spark-defaults.conf", "fairscheduler.xml",
+	err := b.configure("spark", firstNode, nil, []string{"tmp", "local"}, "spark-defaults.conf", "fairscheduler.xml",
 		"log4j2.properties", "loopback.btm", "daemon.jvm.options", "connect.jvm.options")
 	if err != nil {
 		return err
@@ -149,8 +157,8 @@ func (b *Builder) askMaster(ctx context.Context) (master, error) {
 	return m, nil
 }
 
-func (b *Builder) workerAnswers(ctx context.Context) error {
-	if err := get(ctx, "http://"+loopback(b.Config.SparkWorkerUIPort)+"/json/", nil); err != nil {
+func (b *Builder) workerAnswers(ctx context.Context, address string) error {
+	if err := get(ctx, address+"/json/", nil); err != nil {
 		return err
 	}
 	m, err := b.askMaster(ctx)
@@ -158,7 +166,7 @@ func (b *Builder) workerAnswers(ctx context.Context) error {
 		return fmt.Errorf("asking the master: %w", err)
 	}
 	for _, w := range m.Workers {
-		if w.State == "ALIVE" && w.WebUIAddress == "http://"+loopback(b.Config.SparkWorkerUIPort) {
+		if w.State == "ALIVE" && w.WebUIAddress == address {
 			return nil
 		}
 	}

@@ -123,10 +123,10 @@ func (s *Stack) Sweep(ctx context.Context) error {
 		}
 		dir := filepath.Dir(file)
 		orphan := &Stack{out: s.out}
-		builder := *s.builder
-		builder.Dir = dir
-		orphan.builder, orphan.services = &builder, builder.All()
-		err = orphan.discard(ctx)
+		orphan.builder, orphan.services, err = build(*s.builder, dir)
+		if err == nil {
+			err = orphan.discard(ctx)
+		}
 		unlock()
 		if err != nil {
 			return err

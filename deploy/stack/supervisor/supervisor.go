@@ -22,6 +22,7 @@ import (
 type Stack struct {
 	builder  *service.Builder
 	services []*service.Service
+	nodes    int       // that the configuration asks for
 	out      io.Writer // tells the user what happens
 	mu       sync.Mutex
 }
@@ -37,8 +38,11 @@ func New(cfg service.Config, project string, out io.Writer) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &service.Builder{Config: cfg, Project: project, Dir: dir, Shared: filepath.Join(project, ".stack")}
-	return &Stack{builder: b, services: b.All(), out: out}, nil
+	b, services, err := build(service.Builder{Config: cfg, Project: project, Shared: filepath.Join(project, ".stack")}, dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Stack{builder: b, services: services, nodes: cfg.Nodes, out: out}, nil
 }
 
 func (s *Stack) say(format string, args ...any) {
@@ -75,7 +79,7 @@ func (s *Stack) closure(names []string) ([]*service.Service, error) {
 			return err
 		}
 		want[name] = true
-		for _, other := range svc.After {
+		for _, other := range slices.Concat(svc.After, svc.With) {
 			if err := add(other); err != nil {
 				return err
 			}

@@ -25,7 +25,12 @@ import (
 
 func newStack(t *testing.T, out io.Writer) *Stack {
 	t.Helper()
-	cfg := service.Config{Dir: filepath.Join(t.TempDir(), "stack")}
+	return newCluster(t, 1, filepath.Join(t.TempDir(), "stack"), out)
+}
+
+func newCluster(t *testing.T, nodes int, dir string, out io.Writer) *Stack {
+	t.Helper()
+	cfg := service.Config{Dir: dir, Nodes: nodes}
 	s, err := New(cfg, t.TempDir(), out)
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +64,27 @@ func TestClosure(t *testing.T) {
 	}
 	if _, err := s.closure([]string{"zookeeper"}); err == nil || !strings.Contains(err.Error(), `no service "zookeeper", only kafka, cassandra`) {
 		t.Errorf("unknown service: error = %v", err)
+	}
+}
+
+func TestClosureOfSeveralNodes(t *testing.T) {
+	s := newCluster(t, 3, t.TempDir(), io.Discard)
+	for names, want := range map[string]string{
+		"kafka":         "kafka kafka-2 kafka-3",
+		"cassandra-2":   "cassandra cassandra-2 cassandra-3",
+		"spark-connect": "spark-master spark-worker spark-worker-2 spark-connect",
+	} {
+		services, err := s.closure([]string{names})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, svc := range services {
+			got = append(got, svc.Name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("closure(%s) = %s, want %s", names, got, want)
+		}
 	}
 }
 
@@ -148,7 +174,11 @@ const works = `touch "$READY"; trap 'rm "$READY"; exit' TERM; while :; do sleep 
 
 func newFakeStack(t *testing.T, out io.Writer, scripts map[string]string) *Stack {
 	t.Helper()
-	s := newStack(t, out)
+	return fakeStack(t, newStack(t, out), scripts)
+}
+
+func fakeStack(t *testing.T, s *Stack, scripts map[string]string) *Stack {
+	t.Helper()
 	s.builder.Config.AdminPassword, s.builder.Config.JobPassword, s.builder.Config.StorePassword = "a", "b", "c"
 	dir := t.TempDir()
 	for _, svc := range s.services {
@@ -227,6 +257,56 @@ func TestUpAndDown(t *testing.T) {
 	}
 	if got := out.String(); got != "nothing runs\n" {
 		t.Errorf("second down says %q", got)
+	}
+}
+
+// Several nodes start and stop together, one of them can be away, and the others of a
+// cluster that has data are not forgotten when the setting is another.
+func TestSeveralNodes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "stack")
+	s := fakeStack(t, newCluster(t, 3, dir, io.Discard), map[string]string{service.SparkMaster: "exec sleep 60"})
+	if err := s.Up(t.Context(), []string{service.Kafka, service.Cassandra}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(t.Context(), service.Kafka); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]process.State{"kafka-2": process.Running, "kafka-3": process.Running,
+		"cassandra": process.Running, "cassandra-2": process.Running, "cassandra-3": process.Running}
+	for name, got := range states(t, s) {
+		if got != want[name] {
+			t.Errorf("%s is %s, want %s", name, got, want[name])
+		}
+	}
+	svc, err := s.find(service.Sparkjob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc.After = []string{service.Kafka} // whose first node is away
+	svc.Name = "reader"
+	if err := s.Start(t.Context(), "reader"); err != nil {
+		t.Errorf("starting what needs Kafka, of which two nodes run: %v", err)
+	}
+	if err := svc.Stop(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+
+	other := fakeStack(t, newCluster(t, 1, dir, io.Discard), nil)
+	err = other.Up(t.Context(), []string{service.Kafka})
+	if err == nil || !strings.Contains(err.Error(), "are of 3 nodes, but STACK_NODES is 1: set STACK_NODES=3 in .env") {
+		t.Errorf("up of 1 node: error = %v", err)
+	}
+	if err := other.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range states(t, s) {
+		if got != process.Stopped {
+			t.Errorf("after clean, %s is %s", name, got)
+		}
+	}
+	fresh := fakeStack(t, newCluster(t, 1, dir, io.Discard), nil)
+	if err := fresh.Up(t.Context(), []string{service.Kafka}); err != nil {
+		t.Errorf("up of 1 node after clean: %v", err)
 	}
 }
 
@@ -400,16 +480,12 @@ func TestIsolate(t *testing.T) {
 		t.Setenv(name, "of the main stack") // restored after the test
 	}
 	dir := t.TempDir()
-	settings := filepath.Join(dir, "stack.env")
 	text := "A_VERSION=1\nA_PORT=9092\nB_PORT=9093\nA_ADDR=127.0.0.1:${A_PORT}\nA_OTHER=${A_ADDR}\nA_HOSTS=127.0.0.1\nC_PORT=${B_PORT}\nA_TOPIC=events\n"
-	if err := os.WriteFile(settings, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	for name, value := range map[string]string{"A_VERSION": "2", "A_PORT": "9092", "B_PORT": "9093", "A_ADDR": "elsewhere:1",
 		"A_OTHER": "elsewhere:2", "A_HOSTS": "elsewhere", "C_PORT": "9093", "A_TOPIC": "mine"} {
 		t.Setenv(name, value)
 	}
-	stackDir, err := Isolate(t.Context(), filepath.Join(dir, ".stack"), settings)
+	stackDir, err := Isolate(t.Context(), filepath.Join(dir, ".stack"), []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,16 +512,20 @@ func TestIsolate(t *testing.T) {
 }
 
 func TestFreePorts(t *testing.T) {
-	next, err := FreePorts(t.Context())
+	hosts := service.Hosts(3)
+	next, err := FreePorts(t.Context(), hosts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
-		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(next())))
-		if err != nil {
-			t.Fatal(err)
+		port := strconv.Itoa(next())
+		for _, host := range hosts {
+			listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(host, port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close() // kept, so that a port given twice shows
 		}
-		defer listener.Close() // kept, so that a port given twice shows
 	}
 }
 

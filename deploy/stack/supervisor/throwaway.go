@@ -21,6 +21,8 @@ import (
 	cryptorand "crypto/rand"
 
 	"github.com/mattn/go-isatty"
+
+	"example.com/bookstore/deploy/stack/service"
 )
 
 const (
@@ -33,13 +35,9 @@ var assignment = regexp.MustCompile(`(?m)^([A-Z][A-Z0-9_]*)=(.*)$`)
 
 // Isolate changes this program's environment so that it describes a throwaway stack
 // beside all others: free ports, the addresses that follow from them, passwords and a
-// folder of its own below dir. The settings file gives the names. What else the
-// environment sets, such as a version or a size, stays.
-func Isolate(ctx context.Context, dir, settingsFile string) (stackDir string, err error) {
-	settings, err := os.ReadFile(settingsFile)
-	if err != nil {
-		return "", fmt.Errorf("preparing a throwaway stack: %w", err)
-	}
+// folder of its own below dir. The settings, as a file has them, give the names. What
+// else the environment sets, such as a version or a size, stays.
+func Isolate(ctx context.Context, dir string, settings []byte, hosts ...string) (stackDir string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("preparing a throwaway stack: %w", err)
 	}
@@ -58,7 +56,7 @@ func Isolate(ctx context.Context, dir, settingsFile string) (stackDir string, er
 		"CASSANDRA_JOB_PASSWORD":   cryptorand.Text(),
 		"CASSANDRA_STORE_PASSWORD": cryptorand.Text(),
 	}
-	free, err := FreePorts(ctx)
+	free, err := FreePorts(ctx, hosts...)
 	if err != nil {
 		return "", err
 	}
@@ -68,7 +66,7 @@ func Isolate(ctx context.Context, dir, settingsFile string) (stackDir string, er
 		switch {
 		case strings.HasSuffix(name, "_PORT") && notNumber == nil:
 			environ[name] = strconv.Itoa(free())
-		case strings.Contains(value, "${") || value == "127.0.0.1":
+		case strings.Contains(value, "${") || strings.HasPrefix(value, "127.0.0.1"):
 			environ[name] = os.Expand(value, func(other string) string {
 				if v, ok := environ[other]; ok {
 					return v
@@ -85,23 +83,21 @@ func Isolate(ctx context.Context, dir, settingsFile string) (stackDir string, er
 	return stackDir, nil
 }
 
-// FreePorts returns a source of ports that nothing listens on, each given once. They
-// lie below the range from which systems take the ports of outgoing connections, so
+// FreePorts returns a source of ports that nothing listens on at any of the hosts, each
+// given once; no host is 127.0.0.1. They lie below the range from which systems take the ports of outgoing connections, so
 // that nobody is given one before its service listens on it.
-func FreePorts(ctx context.Context) (next func() int, err error) {
+func FreePorts(ctx context.Context, hosts ...string) (next func() int, err error) {
+	if len(hosts) == 0 {
+		hosts = service.Hosts(1)
+	}
 	const first, count = 20000, 12000
 	start := rand.IntN(count)
 	var free []int
 	for i := 0; i < count && len(free) < 50; i++ {
 		port := first + (start+i)%count
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
+		if !slices.ContainsFunc(hosts, func(host string) bool { return taken(ctx, host, port) }) {
+			free = append(free, port)
 		}
-		if err := listener.Close(); err != nil {
-			return nil, err
-		}
-		free = append(free, port)
 	}
 	if len(free) < 50 {
 		return nil, fmt.Errorf("preparing a throwaway stack: fewer than 50 ports are free from %d to %d", first, first+count)
@@ -111,6 +107,11 @@ func FreePorts(ctx context.Context) (next func() int, err error) {
 		free = free[1:]
 		return port
 	}, nil
+}
+
+func taken(ctx context.Context, host string, port int) bool {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	return err != nil || listener.Close() != nil
 }
 
 // Exec brings a throwaway stack up, runs the command in its environment, and removes

@@ -37,6 +37,9 @@ func (s *Stack) Up(ctx context.Context, names []string) error {
 		return err
 	}
 	defer unlock()
+	if err := s.sameNodes(); err != nil {
+		return err
+	}
 
 	began := time.Now()
 	missing, err := s.missing(ctx, wanted)
@@ -65,15 +68,25 @@ func (s *Stack) Start(ctx context.Context, name string) error {
 		return err
 	}
 	defer unlock()
+	if err := s.sameNodes(); err != nil {
+		return err
+	}
 	for _, other := range svc.After {
 		needed, err := s.find(other)
 		if err != nil {
 			return err
 		}
-		if st, err := needed.Status(); err != nil {
-			return err
-		} else if st.State != process.Running {
-			return fmt.Errorf("starting %s: it needs %s, which is %s: bring the stack up first", name, other, st.State)
+		state := process.Stopped
+		for _, node := range append([]string{other}, needed.With...) {
+			if state == process.Running {
+				break // one of them is enough
+			}
+			if state, err = s.state(node); err != nil {
+				return err
+			}
+		}
+		if state != process.Running {
+			return fmt.Errorf("starting %s: it needs %s, which is %s: bring the stack up first", name, other, state)
 		}
 	}
 	missing, err := s.missing(ctx, []*service.Service{svc})
@@ -85,6 +98,15 @@ func (s *Stack) Start(ctx context.Context, name string) error {
 		return nil
 	}
 	return s.start(ctx, missing)
+}
+
+func (s *Stack) state(name string) (process.State, error) {
+	svc, err := s.find(name)
+	if err != nil {
+		return process.Stopped, err
+	}
+	st, err := svc.Status()
+	return st.State, err
 }
 
 // missing returns those of the wanted services that do not run, and those that will
@@ -141,6 +163,9 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service) error {
 	if err := s.prepare(ctx, missing); err != nil {
 		return err
 	}
+	if err := s.noteNodes(); err != nil {
+		return err
+	}
 	var (
 		mu      sync.Mutex
 		started []*service.Service
@@ -148,12 +173,15 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service) error {
 		began   = time.Now()
 	)
 	for _, svc := range missing {
-		after := slices.Clone(svc.After)
+		after, err := s.nodesAfter(svc)
+		if err != nil {
+			return err
+		}
 		switch svc.Name {
 		case service.Store:
 			steps = append(steps,
 				step{"build", nil, func(ctx context.Context) error { return s.build(ctx, service.Store, service.Sparkjob) }},
-				step{"setup", append(slices.Clone(svc.After), "build"), s.setup})
+				step{"setup", append(slices.Clone(after), "build"), s.setup})
 			after = append(after, "setup")
 		case service.Sparkjob:
 			steps = append(steps, step{"build sparkjob", nil, func(ctx context.Context) error { return s.build(ctx, service.Sparkjob) }})
@@ -206,19 +234,38 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service) error {
 	return err
 }
 
+// nodesAfter are the services, with all their nodes, that a service starts after.
+func (s *Stack) nodesAfter(svc *service.Service) ([]string, error) {
+	var names []string
+	for _, name := range svc.After {
+		other, err := s.find(name)
+		if err != nil {
+			return nil, err
+		}
+		names = append(append(names, name), other.With...)
+	}
+	return names, nil
+}
+
 // prepare checks the machine for what the services need, and fetches what is missing
 // of their jars.
 func (s *Stack) prepare(ctx context.Context, missing []*service.Service) error {
 	var need uint64
-	var ports []service.Port
 	engine := false
 	for _, svc := range missing {
 		need += svc.Memory
-		ports = append(ports, svc.Ports...)
 		engine = engine || svc.Jars != nil
 	}
+	ports := func() error {
+		for _, svc := range missing {
+			if err := preflight.Ports(ctx, svc.Host, svc.Ports); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if !engine {
-		return preflight.Ports(ctx, ports)
+		return ports()
 	}
 	home, err := preflight.Java(ctx, s.builder.Config.JavaVersion)
 	if err != nil {
@@ -228,7 +275,7 @@ func (s *Stack) prepare(ctx context.Context, missing []*service.Service) error {
 	if err := preflight.Memory(ctx, need); err != nil {
 		return err
 	}
-	if err := preflight.Ports(ctx, ports); err != nil {
+	if err := ports(); err != nil {
 		return err
 	}
 	return s.fetch(ctx, missing)

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"example.com/bookstore/deploy/bench/figures"
+	"example.com/bookstore/deploy/stack/process"
+	"example.com/bookstore/deploy/stack/service"
+)
+
+// scaleContenders are the same query with more rows, and with more partitions.
+var scaleContenders = []contender{
+	scaleTo(100_000, 6), scaleTo(streamRows, 6), scaleTo(1_000_000, 6), scaleTo(3_000_000, 6),
+	scaleTo(streamRows, 1), scaleTo(streamRows, 2), scaleTo(streamRows, 12),
+}
+
+func rowsIn(rows, partitions int) string {
+	return fmt.Sprintf("%s rows in %d partitions", figures.Number(float64(rows)), partitions)
+}
+
+func scaleTo(rows, partitions int) contender {
+	return contender{name: rowsIn(rows, partitions), rounds: 1, round: func(ctx context.Context, r *round) error {
+		topic := fmt.Sprintf("bench_scale_%d_%d", rows, partitions)
+		if err := r.preload(ctx, topic, partitions, rows); err != nil {
+			return err
+		}
+		if err := r.streamRound(ctx, rows, func(ctx context.Context) (catchUp, error) { return r.runQuery(ctx, topic, rows) }); err != nil {
+			return err
+		}
+		for _, engine := range []string{service.Kafka, service.Cassandra, service.SparkWorker, service.SparkConnect} {
+			// The worker's is with its executor.
+			status, err := process.Process{Name: engine, PIDFile: filepath.Join(os.Getenv("STACK_DIR"), "run", engine+".pid")}.Status()
+			if err != nil {
+				return err
+			}
+			if err := r.add("memory of "+engine, "MiB", float64(status.RSS>>20)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+}
+
+func prepareScale(ctx context.Context, b *bench) error { return b.openTables(ctx) }

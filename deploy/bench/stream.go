@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+	"github.com/gocql/gocql"
+	"github.com/google/uuid"
+
+	"example.com/bookstore/deploy/bench/machine"
+	"example.com/bookstore/schema"
+	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/secret"
+	"example.com/bookstore/sparkjob/job"
+	"example.com/bookstore/sparkjob/stream"
+)
+
+// The contenders of stream, and what is measured of them.
+const (
+	jobContender  = "the job's query of events"
+	tutorialJob   = "tutorial: PySpark, foreachBatch"
+	plainConsumer = "a plain Go consumer"
+	inserts       = "gocql inserts from memory"
+
+	inAll  = "rows/s in all"
+	warm   = "rows/s once warm"
+	cold   = "first micro-batch"
+	byCore = "rows/s per core"
+)
+
+// streamRows are what waits in Kafka at the beginning.
+const streamRows = 300_000
+
+// As `task submit` has them by default; the tutorial gets micro-batches of the same size.
+const (
+	maxOffsets         = 50_000
+	maxOffsetsWindowed = 1_000_000
+	shufflePartitions  = 2
+)
+
+var streamContenders = []contender{
+	{name: jobContender, quick: true, round: func(ctx context.Context, r *round) error {
+		return r.streamRound(ctx, r.stream.rows, func(ctx context.Context) (catchUp, error) { return r.runQuery(ctx, r.stream.topic, r.stream.rows) })
+	}},
+	{name: plainConsumer, round: func(ctx context.Context, r *round) error {
+		return r.streamRound(ctx, r.stream.rows, func(ctx context.Context) (catchUp, error) { return r.consume(ctx, r.stream.topic, r.stream.rows) })
+	}},
+	{name: inserts, quick: true, round: func(ctx context.Context, r *round) error {
+		return r.streamRound(ctx, r.stream.rows, func(ctx context.Context) (catchUp, error) { return r.insertFromMemory(ctx, r.stream.rows) })
+	}},
+	{name: tutorialJob, quick: true, round: func(ctx context.Context, r *round) error {
+		return r.streamRound(ctx, r.stream.rows, func(ctx context.Context) (catchUp, error) { return r.runTutorial(ctx, r.stream.tutorialTopic) })
+	}},
+}
+
+// streamState is what prepareStream has made.
+type streamState struct {
+	rows                 int
+	topic, tutorialTopic string
+	stack                string // the command
+	python               string
+	session              *gocql.Session
+}
+
+// onTables are the settings of what writes to Cassandra.
+type onTables struct {
+	CassandraHosts       []string      `env:"CASSANDRA_HOSTS" default:"127.0.0.1"`
+	CassandraPort        int           `env:"CASSANDRA_PORT" default:"9042"`
+	CassandraDatacenter  string        `env:"CASSANDRA_DATACENTER" default:"datacenter1"`
+	CassandraJobPassword secret.String `env:"CASSANDRA_JOB_PASSWORD"`
+	SparkRemote          string        `env:"SPARK_REMOTE"`
+}
+
+// database is Cassandra as the job's role.
+func (c onTables) database() cassandra.Config {
+	return cassandra.Config{
+		Hosts: c.CassandraHosts, Port: c.CassandraPort, Datacenter: c.CassandraDatacenter,
+		User: cassandra.JobUser, Password: c.CassandraJobPassword, Keyspace: cassandra.Keyspace, Timeout: time.Minute,
+	}
+}
+
+// prepareStream writes the events that wait, once into the partitions of a topic as the
+// stack has them and once into the tutorial's one.
+func prepareStream(ctx context.Context, b *bench) error {
+	s := &b.stream
+	s.rows = streamRows
+	if b.Quick {
+		s.rows = streamRows / 3
+	}
+	s.topic, s.tutorialTopic = "bench_stream", "bench_tutorial"
+	var err error
+	if s.stack, err = b.build(ctx, "./deploy/stack"); err != nil {
+		return err
+	}
+	if s.python, err = b.python(ctx); err != nil {
+		return err
+	}
+	if err := b.openTables(ctx); err != nil {
+		return err
+	}
+	return errors.Join(b.preload(ctx, s.topic, b.KafkaPartitions, s.rows), b.preload(ctx, s.tutorialTopic, 1, s.rows))
+}
+
+// openTables connects to Cassandra.
+func (b *bench) openTables(ctx context.Context) (err error) {
+	if b.stream.session, err = b.database().Connect(ctx); err != nil {
+		return err
+	}
+	b.cleanup(func() error { b.stream.session.Close(); return nil })
+	return nil
+}
+
+// event is the nth of those that wait.
+func event(n int, at time.Time) schema.Event {
+	types := schema.EventTypes()
+	return schema.Event{
+		EventID: schema.NewEventID(), EventType: types[n%len(types)], EventTime: at,
+		UserID: "visitor-" + strconv.Itoa(n%10_000), BookID: "book-" + strconv.Itoa(n%100),
+	}
+}
+
+// preload writes so many events to a new topic.
+func (b *bench) preload(ctx context.Context, topic string, partitions, rows int) error {
+	if err := b.makeTopic(ctx, topic, partitions); err != nil {
+		return err
+	}
+	b.say("writing %d events to %d partitions of topic %s", rows, partitions, topic)
+	producer, err := kafka.NewProducer(b.Kafka.ConfigMap(kafka.ConfigMap{"acks": "all", "linger.ms": 20, "compression.type": "lz4"}))
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	reports := make(chan error, 1)
+	go func() {
+		var failure error
+		for range rows {
+			if m, ok := (<-producer.Events()).(*kafka.Message); ok && m.TopicPartition.Error != nil {
+				failure = m.TopicPartition.Error
+			}
+		}
+		reports <- failure
+	}()
+	for n := range rows {
+		e := event(n, time.Now())
+		value, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		m := &kafka.Message{TopicPartition: kafka.TopicPartition{Topic: &topic, Partition: kafka.PartitionAny}, Key: []byte(e.UserID), Value: value}
+		for {
+			err := producer.Produce(m, nil)
+			var full kafka.Error
+			if errors.As(err, &full) && full.Code() == kafka.ErrQueueFull && ctx.Err() == nil {
+				producer.Flush(100) // which is no more than waiting
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("writing to topic %s: %w", topic, err)
+			}
+			break
+		}
+	}
+	select {
+	case err := <-reports:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// catchUp is how something came through what waited.
+type catchUp struct {
+	took  time.Duration // from its start to the last row
+	first time.Duration // to the end of the first micro-batch; zero if it has none
+	warm  float64       // rows a second after that
+}
+
+// streamRound empties the table, has it filled, and counts what is there.
+func (r *round) streamRound(ctx context.Context, rows int, fill func(context.Context) (catchUp, error)) error {
+	if err := r.stream.session.Query("TRUNCATE events").WithContext(ctx).Exec(); err != nil {
+		return fmt.Errorf("emptying the table: %w", err)
+	}
+	before, err := machine.Busy(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := fill(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := machine.Busy(ctx)
+	if err != nil {
+		return err
+	}
+	if n, err := countEvents(ctx, r.stream.session); err != nil || n != rows {
+		return errors.Join(fmt.Errorf("the table has %d rows, not %d", n, rows), err)
+	}
+	if err := r.add(inAll, "/s", float64(rows)/c.took.Seconds()); err != nil {
+		return err
+	}
+	if c.first > 0 {
+		if err := errors.Join(r.add(cold, "s", c.first.Seconds()), r.add(warm, "/s", c.warm)); err != nil {
+			return err
+		}
+	}
+	return r.add(byCore, "/s", float64(rows)/(after-before).Seconds())
+}
+
+// countEvents counts the rows of events, part by part of the ring.
+func countEvents(ctx context.Context, session *gocql.Session) (rows int, err error) {
+	const parts = 64
+	const step = math.MaxUint64/parts + 1
+	for i := range parts {
+		from := int64(math.MinInt64 + i*step)
+		var n int
+		query := session.Query("SELECT count(*) FROM events WHERE token(event_id) >= ? AND token(event_id) <= ?", from, from+(step-1))
+		if err := query.WithContext(ctx).Scan(&n); err != nil {
+			return 0, fmt.Errorf("counting the rows: %w", err)
+		}
+		rows += n
+	}
+	return rows, nil
+}
+
+// runQuery has Spark run the job's query of events until all rows are through.
+func (r *round) runQuery(ctx context.Context, topic string, rows int) (catchUp, error) {
+	session, err := stream.Connect(ctx, strings.TrimSuffix(r.SparkRemote, "/")+"/;user_id=bench;session_id="+uuid.NewString())
+	if err != nil {
+		return catchUp{}, err
+	}
+	defer session.Close()
+	config := job.Config{
+		Kafka: r.Kafka, Topic: topic, ActivityTopic: schema.ActivityTopicOf(topic), Cassandra: r.database(),
+		CheckpointLocation:   "file://" + filepath.Join(r.folder, "checkpoints", uuid.NewString()),
+		MaxOffsetsPerTrigger: maxOffsets, MaxOffsetsPerWindowed: maxOffsetsWindowed, ShufflePartitions: shufflePartitions,
+	}
+	if err := job.Prepare(ctx, session, config); err != nil {
+		return catchUp{}, err
+	}
+	began := time.Now()
+	query, err := job.Start(ctx, session, config, "events")
+	if err != nil {
+		return catchUp{}, err
+	}
+	var batches []*stream.Progress
+	var seen int64
+	for p, err := range query.Progress(ctx) {
+		if err != nil {
+			return catchUp{}, err
+		}
+		batches = append(batches, p)
+		if seen += p.NumInputRows(); seen >= int64(rows) {
+			break
+		}
+	}
+	if err := query.Stop(ctx); err != nil {
+		return catchUp{}, err
+	}
+	return ofBatches(began, batches)
+}
+
+// ofBatches says how a query came through, from its reports.
+func ofBatches(began time.Time, batches []*stream.Progress) (catchUp, error) {
+	batches = slices.DeleteFunc(slices.Clone(batches), func(p *stream.Progress) bool { return p.NumInputRows() == 0 })
+	if len(batches) < 2 {
+		return catchUp{}, fmt.Errorf("%d micro-batches with rows are too few to tell a warm one", len(batches))
+	}
+	end := func(p *stream.Progress) time.Time { return p.Timestamp.Add(p.Durations["triggerExecution"]) }
+	first, last := end(batches[0]), end(batches[len(batches)-1])
+	var rows int64
+	for _, p := range batches[1:] {
+		rows += p.NumInputRows()
+	}
+	return catchUp{took: last.Sub(began), first: first.Sub(began), warm: float64(rows) / last.Sub(first).Seconds()}, nil
+}
+
+// runTutorial runs the tutorial's job as an application of its own, which needs the cores
+// that ours has: so ours makes room meanwhile.
+func (r *round) runTutorial(ctx context.Context, topic string) (c catchUp, err error) {
+	if err := r.stackCommand(ctx, "stop", "spark-connect"); err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, r.stackCommand(ctx, "start", "spark-connect")) }()
+	jars, err := filepath.Abs(".stack/jars/spark")
+	if err != nil {
+		return c, err
+	}
+	cmd := exec.CommandContext(ctx, r.stream.python, filepath.Join(tutorial, "job.py"))
+	cmd.Env = slices.DeleteFunc(append(os.Environ(),
+		"KAFKA_TOPIC="+topic, "CHECKPOINT_LOCATION=file://"+filepath.Join(r.folder, "checkpoints", uuid.NewString()),
+		"MAX_OFFSETS_PER_TRIGGER="+strconv.Itoa(maxOffsets),
+		// The workers have the jars of Kafka and Cassandra already.
+		"PYSPARK_SUBMIT_ARGS=--driver-class-path "+filepath.Join(jars, "*")+" pyspark-shell",
+		"PYSPARK_PYTHON="+r.stream.python),
+		func(pair string) bool { return strings.HasPrefix(pair, "SPARK_REMOTE=") }) // with which it would be a client
+	log, err := os.Create(filepath.Join(r.folder, "tutorial-job.log"))
+	if err != nil {
+		return c, err
+	}
+	defer log.Close()
+	cmd.Stderr = log
+	out, err := cmd.Output()
+	if err != nil {
+		return c, fmt.Errorf("the tutorial's job: %w; see %s", err, log.Name())
+	}
+	var printed struct {
+		Started  float64            `json:"started"`
+		Progress []*stream.Progress `json:"progress"`
+	}
+	if err := json.Unmarshal(out, &printed); err != nil {
+		return c, fmt.Errorf("reading what the tutorial's job prints: %w\n%s", err, out)
+	}
+	return ofBatches(time.UnixMicro(int64(printed.Started*1e6)), printed.Progress)
+}
+
+// stackCommand runs a command of the stack.
+func (b *bench) stackCommand(ctx context.Context, args ...string) error {
+	if out, err := exec.CommandContext(ctx, b.stream.stack, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("stack %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
