@@ -243,6 +243,9 @@ func connection(c cassandra.Config, trustStore string) map[string]string {
 		"spark.cassandra.connection.localDC": c.Datacenter,
 		"spark.cassandra.auth.username":      c.User,
 		"spark.cassandra.auth.password":      string(c.Password),
+		// A node that was away for half a minute is else asked again only after
+		// another half: the pauses double, up to a minute.
+		"spark.cassandra.connection.reconnectionDelayMS.max": "3000",
 	}
 	if !c.TLS.Enabled {
 		return options

@@ -6,7 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"example.com/bookstore/deploy/stack/process"
 	"example.com/bookstore/deploy/stack/service"
@@ -61,28 +64,39 @@ func (s *Stack) Stop(ctx context.Context, name string) error {
 	return nil
 }
 
-// stopAll stops the services one after the other, from last to first, and returns how
-// many there were.
+// stopAll stops the services from last to first and returns how many there were. Nodes of
+// one cluster stop side by side: the last of them would wait for the others in vain.
 func (s *Stack) stopAll(ctx context.Context, drain func(*service.Service) time.Duration) (int, error) {
-	stopped := 0
-	for _, svc := range slices.Backward(s.services) {
-		st, err := svc.Status()
-		if err != nil {
-			return stopped, err
+	var stopped atomic.Int32
+	for rest := s.services; len(rest) > 0; {
+		first := len(rest) - 1
+		for first > 0 && slices.Contains(rest[first].With, rest[first-1].Name) {
+			first--
 		}
-		if st.State == process.Stopped {
-			continue
+		group, groupCtx := errgroup.WithContext(ctx)
+		for _, svc := range rest[first:] {
+			group.Go(func() error {
+				st, err := svc.Status()
+				if err != nil || st.State == process.Stopped {
+					return err
+				}
+				began := time.Now()
+				if err := svc.Stop(groupCtx, drain(svc)); err != nil {
+					return err
+				}
+				stopped.Add(1)
+				if drain(svc) > 0 {
+					s.say("%-14s stopped in %s", svc.Name, seconds(time.Since(began)))
+				}
+				return nil
+			})
 		}
-		began := time.Now()
-		if err := svc.Stop(ctx, drain(svc)); err != nil {
-			return stopped, err
+		if err := group.Wait(); err != nil {
+			return int(stopped.Load()), err
 		}
-		stopped++
-		if drain(svc) > 0 {
-			s.say("%-14s stopped in %s", svc.Name, seconds(time.Since(began)))
-		}
+		rest = rest[:first]
 	}
-	return stopped, nil
+	return int(stopped.Load()), nil
 }
 
 // Clean stops every service and deletes data and logs.
