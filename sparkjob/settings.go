@@ -274,7 +274,7 @@ func list(b *strings.Builder, of reflect.Value) {
 			list(b, value)
 			continue
 		}
-		var shown any = value.Interface()
+		shown := value.Interface()
 		if words, ok := shown.([]string); ok {
 			shown = strings.Join(words, ",")
 		}

@@ -132,6 +132,7 @@ func rows() []Row {
 		{Run: 1, Fault: "store-killed", Acknowledged: 1000, Seconds: 3.26, NotAccepted: 40, Spooled: 2},
 		{Run: 1, Fault: "one-broker-killed", Acknowledged: 123456, Seconds: 61.2, NotAccepted: 12345, Spooled: 99999},
 		{Run: 1, Fault: "disk-full", Skipped: "skipped: mounting a small disk: not permitted"},
+		{Run: 1, Fault: "broker-killed", Error: "starting kafka: no answer"},
 		{Run: 2, Fault: "store-killed", Acknowledged: 900, Seconds: 2.04, Lost: 3, Pending: 1, Error: "no"},
 	}
 }
@@ -141,7 +142,7 @@ func TestTables(t *testing.T) {
 	fitsATerminal(t, text)
 	for _, want := range []string{
 		"\nstore-killed         1900  2.0–3.3 s       40        2     3      0  lost,\n",
-		" whole", "\ndisk-full ", " skipped",
+		" whole", "\ndisk-full ", " skipped", "\nbroker-killed           0                   0        0     0      0  failed",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table lacks %q:\n%s", want, text)
@@ -183,7 +184,7 @@ func TestWrite(t *testing.T) {
 		t.Errorf("the table: %s, %v", table, err)
 	}
 	lines, err := os.ReadFile(strings.TrimSuffix(path, ".md") + ".jsonl")
-	if err != nil || bytes.Count(lines, []byte("\n")) != 4 || !bytes.Contains(lines, []byte(`{"run":1,"fault":"store-killed","acknowledged":1000,"seconds":3.26,"not_202":40,`)) {
+	if err != nil || bytes.Count(lines, []byte("\n")) != 5 || !bytes.Contains(lines, []byte(`{"run":1,"fault":"store-killed","acknowledged":1000,"seconds":3.26,"not_202":40,`)) {
 		t.Errorf("the lines: %s, %v", lines, err)
 	}
 }

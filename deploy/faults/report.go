@@ -77,7 +77,10 @@ func (s summary) cells() []any {
 		return []any{s.Fault, "", "", "", "", "", "", s.Verdict()}
 	}
 	flows := fmt.Sprintf("%.1f s", s.most)
-	if s.runs > 1 {
+	switch {
+	case s.most == 0: // nobody has come as far as to measure it
+		flows = ""
+	case s.runs > 1:
 		flows = fmt.Sprintf("%.1f–%.1f s", s.least, s.most)
 	}
 	return []any{s.Fault, s.Acknowledged, flows, s.NotAccepted, s.Spooled, s.Lost, s.DuplicateRows, s.Verdict()}
