@@ -61,15 +61,21 @@ func bounds(ctx context.Context, c Config) (first, end map[int]int64, err error)
 	return first, end, nil
 }
 
-// explain returns a Misfit where Spark's exception says that the query does not fit its
-// checkpoint, and otherwise err.
+// explain returns a Misfit where Spark's answer says that the query does not fit its
+// checkpoint, and otherwise err. The answer is the query's exception, or the server's to
+// the request to start it.
 func (r *run) explain(err error) error {
 	var exception *stream.QueryException
-	if !errors.As(err, &exception) {
-		return err
+	var answer *stream.ServerError
+	message := ""
+	switch {
+	case errors.As(err, &exception):
+		message = exception.Message
+	case errors.As(err, &answer):
+		message = answer.Message
 	}
-	if differs := checkpoint.Explain(exception.Message); differs != "" {
-		return &checkpoint.Misfit{Query: r.name, Location: r.config.Job.Checkpoint(r.name), Differs: differs, Cause: exception}
+	if differs := checkpoint.Explain(message); differs != "" {
+		return &checkpoint.Misfit{Query: r.name, Location: r.config.Job.Checkpoint(r.name), Differs: differs, Cause: err}
 	}
 	return err
 }

@@ -310,7 +310,7 @@ func (r *run) begin(ctx context.Context) error {
 		defer cancel()
 		query, err := job.Start(startCtx, r.session, r.config.Job, r.name)
 		if err != nil {
-			return err
+			return r.explain(err)
 		}
 		r.query, verb = query, "runs"
 	}
