@@ -80,6 +80,7 @@ type onTables struct {
 	CassandraDatacenter  string        `env:"CASSANDRA_DATACENTER" default:"datacenter1"`
 	CassandraJobPassword secret.String `env:"CASSANDRA_JOB_PASSWORD"`
 	SparkRemote          string        `env:"SPARK_REMOTE"`
+	StoreURL             string        `env:"STORE_URL"`
 }
 
 // database is Cassandra as the job's role.
