@@ -68,7 +68,7 @@ var streamContenders = []contender{
 type streamState struct {
 	rows                 int
 	topic, tutorialTopic string
-	stack                string // the command
+	stack, sparkjob      string // the programs
 	python               string
 	session              *gocql.Session
 }
