@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"example.com/bookstore/schema"
@@ -18,11 +19,18 @@ import (
 
 type submitCommand struct {
 	settings `embed:""`
+
+	Standby bool `help:"Wait while another driver runs the job, and take its place when it has ended."`
 }
 
 func (submitCommand) Help() string {
-	return `Examples:
+	return `One driver at a time runs a job. Where another does, submit says which and ends with 1, unless
+it is to stand by. The place of one that was killed is taken at once on the same machine, and
+otherwise within 15 s; its queries, which go on at Spark, are taken over.
+
+Examples:
   sparkjob submit                           start, or go on watching what runs
+  sparkjob submit --standby                 the same, when no other does
   sparkjob submit events rejected_events    these queries only
   sparkjob submit --trigger 5s              a micro-batch every five seconds
   sparkjob submit --topic other_events      another topic, which must exist`
@@ -33,6 +41,7 @@ func (cmd submitCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.Standby = cmd.Standby
 	return driver.Submit(ctx, c, os.Stdout)
 }
 
@@ -96,36 +105,64 @@ func onSession(ctx context.Context, s sparkSettings, do func(driver.Config, *str
 }
 
 type statusCommand struct {
-	sparkSettings   `embed:""`
-	querySettings   `embed:""`
-	kafkaSettings   `embed:""`
-	stalledSettings `embed:""`
+	sparkSettings     `embed:""`
+	querySettings     `embed:""`
+	topicSettings     `embed:""`
+	cassandraSettings `embed:""`
+	stalledSettings   `embed:""`
 
-	JSON bool `name:"json" help:"Print JSON, one query a line."`
+	JSON  bool `name:"json" xor:"form" help:"Print JSON, one query a line."`
+	Check bool `xor:"form" help:"Say only what is wrong, for scripts; see the exit codes above."`
 }
 
 func (statusCommand) Help() string {
-	return `Examples:
+	return `A query is stalled if records have waited for --stalled-after and it has completed no
+micro-batch for as long.
+
+With --check it prints nothing while all is well, and else a line on stderr for each thing that
+is wrong. It takes at most 15 s. Its exit codes:
+  0  all queries run, none is stalled, and a driver looks after them
+  1  something is wrong
+  2  it cannot be told, since Spark, Kafka or Cassandra does not answer
+
+Examples:
   sparkjob status
-  sparkjob status --json | jq -r 'select(.running | not).name'`
+  sparkjob status --json | jq -r 'select(.running | not).name'
+  sparkjob status --check || mail -s 'the job is not well' you`
 }
 
 // Validate is called by kong after parsing.
 func (cmd statusCommand) Validate() error {
-	return errors.Join(cmd.querySettings.Validate(), cmd.kafkaSettings.Validate(), cmd.stalledSettings.Validate())
+	return errors.Join(cmd.querySettings.Validate(), cmd.cassandraSettings.Validate(), cmd.stalledSettings.Validate())
 }
 
 func (cmd statusCommand) Run(ctx context.Context) error {
+	c, err := settings{
+		sparkSettings: cmd.sparkSettings, querySettings: cmd.querySettings, kafkaSettings: cmd.kafka(),
+		cassandraSettings: cmd.cassandraSettings, watchSettings: watchSettings{stalledSettings: cmd.stalledSettings},
+	}.driverConfig()
+	if err != nil {
+		return err
+	}
+	if cmd.Check {
+		return healthy(driver.Examine(ctx, c))
+	}
 	return onSession(ctx, cmd.sparkSettings, func(_ driver.Config, session *stream.Session) error {
 		states, err := driver.Status(ctx, session, cmd.names()...)
 		if err != nil {
 			return err
 		}
-		driver.FindStalled(ctx, cmd.Kafka, cmd.Topic, cmd.StalledAfter, states)
+		// Where Kafka does not tell what waits, the status is worth having all the same.
+		_ = driver.FindStalled(ctx, c, states)
 		if cmd.JSON {
 			err = printJSON(states)
 		} else {
 			fmt.Println(terminal.Status(states))
+			if held, err := driver.Holder(ctx, c); err != nil {
+				fmt.Println("driver: unknown, since Cassandra does not tell")
+			} else {
+				fmt.Println(terminal.Driver(held))
+			}
 		}
 		for _, state := range states {
 			if !state.Running {
@@ -134,6 +171,30 @@ func (cmd statusCommand) Run(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// exitCode ends the program with it, when all has been said.
+type exitCode int
+
+func (code exitCode) Error() string { return fmt.Sprintf("exit code %d", int(code)) }
+
+const (
+	isWrong  exitCode = 1
+	isUntold exitCode = 2
+)
+
+// healthy says what is wrong, a line a thing, and returns the exit code of that.
+func healthy(h driver.Health) error {
+	for _, line := range slices.Concat(h.Wrong, h.Unknown) {
+		fmt.Fprintln(terminal.Stderr(), "sparkjob: "+line)
+	}
+	switch {
+	case len(h.Wrong) > 0:
+		return isWrong
+	case len(h.Unknown) > 0:
+		return isUntold
+	}
+	return nil
 }
 
 type progressCommand struct {

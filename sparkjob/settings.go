@@ -113,12 +113,13 @@ func (s stalledSettings) Validate() error {
 type watchSettings struct {
 	stalledSettings `embed:""`
 
+	MaxFailures int    `env:"SPARKJOB_MAX_FAILURES" default:"5" group:"Watching:" help:"How often a query may fail in a row, without a micro-batch in between, until the job ends (${env})."`
 	MetricsAddr string `env:"SPARKJOB_METRICS_ADDR" group:"Watching:" placeholder:"HOST:PORT" help:"Where /metrics and /healthz are served; nowhere if empty (${env})."`
 	LogFormat   string `env:"SPARKJOB_LOG_FORMAT" default:"lines" enum:"lines,text,json" group:"Watching:" help:"What submit prints: lines for people, or a log as text or json (${env})."`
 }
 
 func (s watchSettings) Validate() error {
-	errs := []error{s.stalledSettings.Validate()}
+	errs := []error{s.stalledSettings.Validate(), atLeastOne("max-failures", s.MaxFailures)}
 	if s.MetricsAddr != "" {
 		if _, _, err := net.SplitHostPort(s.MetricsAddr); err != nil {
 			errs = append(errs, fmt.Errorf("--metrics-addr: %w", err))
@@ -251,7 +252,7 @@ func (s settings) driverConfig() (driver.Config, error) {
 		Cassandra: db,
 		AdminUser: s.CassandraAdminUser, AdminPassword: s.CassandraAdminPassword,
 		StorePassword: s.CassandraStorePassword, ReplicationFactor: s.CassandraReplicationFactor,
-		StopTimeout: s.StopTimeout, StalledAfter: s.StalledAfter, MetricsAddr: s.MetricsAddr, Log: s.log(os.Stdout),
+		StopTimeout: s.StopTimeout, MaxFailures: s.MaxFailures, StalledAfter: s.StalledAfter, MetricsAddr: s.MetricsAddr, Log: s.log(os.Stdout),
 		Job: job.Config{
 			Kafka: sparkKafka, Topic: s.Topic, ActivityTopic: activityTopic, Cassandra: sparkDB, TrustStore: trustStore, CheckpointLocation: checkpoints,
 			MaxOffsetsPerTrigger: s.MaxOffsetsPerTrigger, MaxOffsetsPerWindowed: s.MaxOffsetsPerWindowed,
@@ -273,7 +274,7 @@ func list(b *strings.Builder, of reflect.Value) {
 			list(b, value)
 			continue
 		}
-		var shown any = value.Interface()
+		shown := value.Interface()
 		if words, ok := shown.([]string); ok {
 			shown = strings.Join(words, ",")
 		}

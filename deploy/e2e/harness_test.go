@@ -169,8 +169,9 @@ func eventually(t *testing.T, timeout time.Duration, check func() error) {
 // pipeline is a topic, a job and its checkpoints of one test's own. The job runs the
 // queries that most tests need.
 type pipeline struct {
-	topic string
-	env   []string
+	topic       string
+	checkpoints string // their folder
+	env         []string
 }
 
 // with returns the environment with additional variables.
@@ -179,11 +180,12 @@ func (p pipeline) with(variables ...string) []string { return slices.Concat(p.en
 func newPipeline(t *testing.T) pipeline {
 	t.Helper()
 	name := "e2e_" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	p := pipeline{topic: name, env: []string{
+	folder := t.TempDir()
+	p := pipeline{topic: name, checkpoints: folder, env: []string{
 		"KAFKA_TOPIC=" + name,
 		"SPARK_JOB_NAME=" + name,
 		"SPARK_QUERIES=events,rejected_events",
-		"CHECKPOINT_LOCATION=file://" + t.TempDir(),
+		"CHECKPOINT_LOCATION=file://" + folder,
 	}}
 	if out, errOut, code := run(t, p.env, "sparkjob", "setup"); code != 0 {
 		t.Fatalf("sparkjob setup: exit code %d\n%s%s", code, out, errOut)

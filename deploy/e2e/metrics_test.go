@@ -178,6 +178,9 @@ func TestMetricsAnswerAnOperatorsQuestions(t *testing.T) {
 			"bookstore_job_lag_records|query|events":               5,
 		}))
 	})
+	if _, errOut, code := run(t, p.env, "sparkjob", "status", "--check"); code != 1 || !strings.Contains(errOut, "query events is stalled: 5 records") {
+		t.Errorf("sparkjob status --check of a stalled query: exit code %d\n%s", code, errOut)
+	}
 	if !strings.Contains(driver.output(), "stalled: 5 records wait") {
 		t.Errorf("sparkjob submit does not say that it has stalled:\n%s", driver.output())
 	}

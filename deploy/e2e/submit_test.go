@@ -8,15 +8,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/sparkjob/driver"
 )
 
 // post sends events to a store in arrays and returns the ids that it acknowledged.
@@ -135,16 +141,98 @@ func awaitRead(t *testing.T, p pipeline, want int) {
 	}
 }
 
-// A driver that was killed leaves its queries running; the next one takes them over.
-func TestSubmitTakesOverRunningQueries(t *testing.T) {
+// activeQueries counts the queries of a job that run, by name.
+func activeQueries(t *testing.T, p pipeline) map[string]int {
+	t.Helper()
+	session, err := driver.Connect(t.Context(), driver.Config{Remote: os.Getenv("SPARK_REMOTE"), JobName: p.topic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	list, err := session.Streams().Active(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	active := map[string]int{}
+	for _, query := range list {
+		active[query.Name()]++
+	}
+	return active
+}
+
+// One driver at a time runs the job. A driver that was killed leaves its queries running;
+// the next one takes them over.
+func TestOneDriverRunsTheJob(t *testing.T) {
 	p := newPipeline(t)
 	url, _ := p.store(t)
-	p.submit(t).end(t, syscall.SIGKILL)
-	second := p.submit(t)
-	if n := strings.Count(second.output(), "runs already"); n != 2 {
-		t.Errorf("%d queries were taken over, want 2:\n%s", n, second.output())
+	first := p.submit(t)
+	refused := func(by *process) {
+		t.Helper()
+		holder := fmt.Sprintf("pid %d on ", by.cmd.Process.Pid)
+		_, errOut, code := run(t, p.env, "sparkjob", "submit")
+		if code != 1 || !strings.Contains(errOut, "is run by another driver, "+holder) || !strings.Contains(errOut, "submit --standby") {
+			t.Errorf("a second sparkjob submit: exit code %d\n%s", code, errOut)
+		}
+		if out, errOut, code := run(t, p.env, "sparkjob", "status"); code != 0 || !strings.Contains(out, "driver: "+holder) {
+			t.Errorf("sparkjob status: exit code %d\n%s%s", code, out, errOut)
+		}
+	}
+	refused(first)
+
+	second := start(t, p.env, "sparkjob", "submit", "--standby")
+	awaitOutput(t, second, "Standing by for pid", 1)
+	first.end(t, syscall.SIGKILL)
+	awaitOutput(t, second, "Ctrl-C stops the queries", 1)
+	for words, times := range map[string]int{"which has gone": 1, "runs already": 2} {
+		if n := strings.Count(second.output(), words); n != times {
+			t.Errorf("%q came %d times, want %d:\n%s", words, n, times, second.output())
+		}
+	}
+	if active := activeQueries(t, p); !maps.Equal(active, map[string]int{"events": 1, "rejected_events": 1}) {
+		t.Errorf("these queries run: %v", active)
 	}
 	awaitStored(t, post(t, url, 10))
+	refused(second)
+
+	// A driver elsewhere has taken the job: this one leaves the queries to it.
+	db := openCassandra(t)
+	held, err := cassandra.ReadJobLease(t.Context(), db, p.topic)
+	if err != nil || held == nil {
+		t.Fatalf("the lease is %v, %v", held, err)
+	}
+	other := *held
+	other.Holder, other.Host, other.Process = "other", "elsewhere", "other"
+	const ttl = 12 * time.Second
+	if taken, current, err := cassandra.TakeJobLease(t.Context(), db, other, held.Holder, ttl); err != nil || !taken {
+		t.Fatalf("taking the lease: %v, %+v", err, current)
+	}
+	if code := second.wait(t, 20*time.Second); code != 1 || !strings.Contains(second.output(), "another driver has taken job") || strings.Contains(second.output(), "stopped") {
+		t.Errorf("after another has taken the job sparkjob submit ends with %d:\n%s", code, second.output())
+	}
+	if active := activeQueries(t, p); len(active) != 2 {
+		t.Errorf("these queries run: %v", active)
+	}
+	// That one goes, without a word.
+	third := p.submit(t)
+	if n := strings.Count(third.output(), "runs already"); n != 2 {
+		t.Errorf("%d queries were taken over, want 2:\n%s", n, third.output())
+	}
+
+	// Who stands by does not start what somebody stops.
+	fourth := start(t, p.env, "sparkjob", "submit", "--standby")
+	awaitOutput(t, fourth, "Standing by", 1)
+	if out, errOut, code := run(t, p.env, "sparkjob", "stop"); code != 0 {
+		t.Errorf("sparkjob stop: exit code %d\n%s%s", code, out, errOut)
+	}
+	if code := third.wait(t, 30*time.Second); code != 0 {
+		t.Errorf("sparkjob submit ends with %d:\n%s", code, third.output())
+	}
+	if code := fourth.wait(t, 20*time.Second); code != 1 || !strings.Contains(fourth.output(), "the job was stopped") {
+		t.Errorf("sparkjob submit --standby ends with %d:\n%s", code, fourth.output())
+	}
+	if active := activeQueries(t, p); len(active) > 0 {
+		t.Errorf("these queries run: %v", active)
+	}
 }
 
 func TestOtherTerminals(t *testing.T) {
@@ -173,8 +261,22 @@ func TestOtherTerminals(t *testing.T) {
 		t.Errorf("sparkjob status of another job exits with %d, want 1", code)
 	}
 
+	// A script asks as well: all well, cannot be told, something wrong.
+	eventually(t, 10*time.Second, func() error { return checked(t, p.env, 0) })
+	for _, unreachable := range []string{"SPARK_REMOTE=sc://127.0.0.1:1", "CASSANDRA_PORT=1", "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1"} {
+		if err := checked(t, p.with(unreachable), 2, "127.0.0.1:1"); err != nil {
+			t.Errorf("with %s: %v", unreachable, err)
+		}
+	}
+	if out, errOut, code = run(t, p.env, "sparkjob", "stop", "rejected_events"); code != 0 || out != "rejected_events stopped\n" {
+		t.Errorf("sparkjob stop rejected_events: exit code %d\n%s%s", code, out, errOut)
+	}
+	if err := checked(t, p.env, 1, "query rejected_events does not run"); err != nil {
+		t.Error(err)
+	}
+
 	out, errOut, code = run(t, p.env, "sparkjob", "stop")
-	if code != 0 || out != "events stopped\nrejected_events stopped\n" {
+	if code != 0 || out != "events stopped\n" {
 		t.Errorf("sparkjob stop: exit code %d\n%s%s", code, out, errOut)
 	}
 	if code := driver.wait(t, 30*time.Second); code != 0 {
@@ -188,6 +290,23 @@ func TestOtherTerminals(t *testing.T) {
 	if code != 1 || !strings.Contains(errOut, "query events does not run") {
 		t.Errorf("sparkjob progress without queries: exit code %d\n%s", code, errOut)
 	}
+}
+
+// checked is nil if `sparkjob status --check` exits with code and says one line, with
+// these words, or nothing if there are none.
+func checked(t *testing.T, env []string, code int, words ...string) error {
+	t.Helper()
+	out, errOut, got := run(t, env, "sparkjob", "status", "--check")
+	problem := fmt.Errorf("sparkjob status --check: exit code %d, want %d and %q\n%s%s", got, code, words, out, errOut)
+	if got != code || out != "" || strings.Count(errOut, "\n") != min(len(words), 1) {
+		return problem
+	}
+	for _, word := range words {
+		if !strings.Contains(errOut, word) {
+			return problem
+		}
+	}
+	return nil
 }
 
 // Each mistake is one clear sentence on stderr and a non-zero exit, soon.
@@ -232,6 +351,84 @@ func TestSubmitRefuses(t *testing.T) {
 	}
 	// The wrong password must not have become the right one.
 	openCassandra(t)
+}
+
+// A checkpoint that does not fit is refused at once, with what to do, which then helps.
+func TestSubmitRefusesACheckpointThatDoesNotFit(t *testing.T) {
+	p := newPipeline(t)
+	url, _ := p.store(t)
+	job := p.submit(t)
+	awaitStored(t, post(t, url, 20))
+	awaitRead(t, p, 20)
+	if code := job.end(t, syscall.SIGTERM); code != 0 {
+		t.Fatalf("sparkjob submit ended with %d:\n%s", code, job.output())
+	}
+	refused := func(queries int, words ...string) {
+		t.Helper()
+		began := time.Now()
+		out, errOut, code := run(t, p.env, "sparkjob", "submit")
+		if took := time.Since(began); code != 1 || took > 20*time.Second || strings.Contains(out, "starts again") || strings.Count(errOut, "\n") != queries {
+			t.Errorf("sparkjob submit: exit code %d after %v\n%s%s", code, took, out, errOut)
+		}
+		for _, word := range words {
+			if !strings.Contains(errOut, word) {
+				t.Errorf("stderr lacks %q:\n%s", word, errOut)
+			}
+		}
+		if active := activeQueries(t, p); len(active) > 0 {
+			t.Errorf("these queries run: %v", active)
+		}
+	}
+
+	// As if the query had read the topic twice.
+	list := batchesOf(t, p, "events")
+	offsets := filepath.Join(p.checkpoints, p.topic, "events", "offsets")
+	file := filepath.Join(offsets, strconv.FormatInt(list[len(list)-1].BatchID, 10))
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(before), "\n")
+	if err := errors.Join(
+		os.WriteFile(file, []byte(strings.Join(append(lines, lines[len(lines)-1]), "\n")), 0o644),
+		os.Remove(filepath.Join(offsets, "."+filepath.Base(file)+".crc")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	refused(1, "query events does not fit its checkpoint file://"+p.checkpoints, "it has the offsets of 2 sources, and the query reads from 1", "checkpoint rewind events --beginning")
+	if err := os.WriteFile(file, before, 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	recreateTopic(t, p)
+	refused(2, "query events does not fit", "query rejected_events does not fit", "the topic ends at 0; the topic was made anew", "checkpoint rewind rejected_events --beginning")
+	ids := post(t, url, 5)
+	if out, errOut, code := run(t, p.env, "sparkjob", "checkpoint", "rewind", "events", "rejected_events", "--beginning", "--yes"); code != 0 {
+		t.Fatalf("checkpoint rewind: exit code %d\n%s%s", code, out, errOut)
+	}
+	p.submit(t)
+	awaitStored(t, ids)
+}
+
+// recreateTopic deletes the topic with all its records and makes it again.
+func recreateTopic(t *testing.T, p pipeline) {
+	t.Helper()
+	admin, err := kafka.NewAdminClient(&kafka.ConfigMap{"bootstrap.servers": os.Getenv("KAFKA_BOOTSTRAP_SERVERS")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	results, err := admin.DeleteTopics(t.Context(), []string{p.topic}, kafka.SetAdminOperationTimeout(10*time.Second))
+	if err != nil || results[0].Error.Code() != kafka.ErrNoError {
+		t.Fatalf("deleting topic %s: %v, %v", p.topic, err, results)
+	}
+	eventually(t, 10*time.Second, func() error {
+		_, errOut, code := run(t, p.env, "sparkjob", "setup")
+		if code != 0 {
+			return errors.New(errOut)
+		}
+		return nil
+	})
 }
 
 func TestSparkShowsApplicationAndQueries(t *testing.T) {

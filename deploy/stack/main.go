@@ -6,6 +6,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -24,7 +25,10 @@ import (
 	"example.com/bookstore/schema/env"
 )
 
-const settingsFile = "deploy/stack.env"
+const (
+	settingsFile = "deploy/stack.env"
+	tlsFile      = "deploy/tls.env"
+)
 
 type commands struct {
 	Up     upCmd     `cmd:"" help:"Start the engines and the store, wait until they answer, and print their addresses."`
@@ -301,6 +305,7 @@ func (*whichCmd) Run(ctx context.Context) error {
 type execCmd struct {
 	selection
 	Nodes   int      `help:"Nodes of Kafka and Cassandra, 1 or 3; as STACK_NODES says if absent." placeholder:"N"`
+	TLS     bool     `name:"tls" help:"Encrypt the ways to Kafka and Cassandra; as STACK_TLS says if absent."`
 	Command []string `arg:"" passthrough:"" help:"The command and its arguments, after --."`
 }
 
@@ -314,6 +319,16 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	}
 	if c.Nodes != 0 {
 		if err := env.Reload("STACK_NODES", strconv.Itoa(c.Nodes)); err != nil {
+			return err
+		}
+	}
+	if c.TLS {
+		if err := env.Reload("STACK_TLS", "true"); err != nil {
+			return err
+		}
+	}
+	if os.Getenv("KAFKA_SASL_PASSWORD") == "" { // of the throwaway stack, which is to come
+		if err := os.Setenv("KAFKA_SASL_PASSWORD", rand.Text()); err != nil {
 			return err
 		}
 	}
@@ -331,6 +346,13 @@ func (c *execCmd) Run(ctx context.Context, code *int) error {
 	cfg, err := settings()
 	if err != nil {
 		return err
+	}
+	if cfg.TLS {
+		tls, err := os.ReadFile(tlsFile)
+		if err != nil {
+			return err
+		}
+		text = append(text, tls...)
 	}
 	dir, err := supervisor.Isolate(ctx, main.Dir(), text, service.Hosts(cfg.Nodes)...)
 	if err != nil {

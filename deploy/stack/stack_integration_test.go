@@ -275,11 +275,17 @@ func TestEverythingListensOnLoopback(t *testing.T) {
 	if dir == "" {
 		t.Fatal("STACK_DIR is not set: run the integration tests with go run ./deploy/stack exec")
 	}
+	listenOnLoopback(t, dir, supervisor.Engines...)
+}
+
+// listenOnLoopback looks at the sockets of a running stack's services.
+func listenOnLoopback(t *testing.T, dir string, names ...string) {
+	t.Helper()
 	conns, err := psnet.Connections("tcp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range supervisor.Engines {
+	for _, name := range names {
 		st, err := process.Process{Name: name, PIDFile: filepath.Join(dir, "run", name+".pid")}.Status()
 		if err != nil {
 			t.Fatal(err)

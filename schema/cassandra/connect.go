@@ -53,7 +53,7 @@ func (c Config) Connect(ctx context.Context) (*gocql.Session, error) {
 	if timeout == 0 {
 		timeout = 10 * time.Second
 	}
-	encryption, err := c.TLS.options()
+	encryption, err := c.TLS.Options()
 	if err != nil {
 		return nil, err
 	}

@@ -25,8 +25,8 @@ type TLS struct {
 	KeyFile         string `name:"tls-key" env:"CASSANDRA_TLS_KEY" placeholder:"FILE" help:"Its key, PEM (${env})."`
 }
 
-// options returns what gocql makes of it, nil for no encryption.
-func (t TLS) options() (*gocql.SslOptions, error) {
+// Options returns what gocql makes of it, nil for no encryption.
+func (t TLS) Options() (*gocql.SslOptions, error) {
 	if !t.Enabled {
 		return nil, nil
 	}

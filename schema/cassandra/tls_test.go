@@ -83,7 +83,7 @@ func TestTLSFiles(t *testing.T) {
 		{"half a certificate", TLS{Enabled: true, KeyFile: empty}, "CASSANDRA_TLS_CERTIFICATE"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			options, err := test.tls.options()
+			options, err := test.tls.Options()
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("err = %v, want %q", err, test.want)
 			}

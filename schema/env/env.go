@@ -16,14 +16,16 @@ import (
 
 // Files are read in this order, from the working directory. What the environment
 // or an earlier file has set is never overridden.
-var Files = []string{".env", composeClusterFile, composeFile, stackFile}
+var Files = []string{".env", composeClusterFile, composeFile, tlsFile, stackFile}
 
 const (
 	// composeFile is read only where STACK says that the engines run in containers.
 	composeFile = "deploy/compose.env"
 	// composeClusterFile is read only where there are several nodes as well.
 	composeClusterFile = "deploy/compose-cluster.env"
-	stackFile          = "deploy/stack.env"
+	// tlsFile is read only where STACK_TLS says that the local engines are encrypted.
+	tlsFile   = "deploy/tls.env"
+	stackFile = "deploy/stack.env"
 	// clusterFile has lines that take the place of stackFile's where STACK_NODES says that
 	// there are several nodes.
 	clusterFile = "deploy/stack-cluster.env"
@@ -36,6 +38,9 @@ func Load() error {
 	for _, name := range Files {
 		if (name == composeFile || name == composeClusterFile) && os.Getenv("STACK") != "compose" ||
 			name == composeClusterFile && !cluster() {
+			continue
+		}
+		if name == tlsFile && os.Getenv("STACK_TLS") != "true" {
 			continue
 		}
 		text, err := os.ReadFile(name)

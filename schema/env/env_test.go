@@ -121,3 +121,26 @@ func TestLoadForSeveralNodes(t *testing.T) {
 	}
 	check("one:1", "one:1")
 }
+
+func TestLoadForTLS(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("deploy", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("deploy/tls.env", []byte("ENVTEST_DIR=.stack\nENVTEST_CA=${ENVTEST_DIR}/ca.pem\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ENVTEST_DIR", "ENVTEST_CA", "STACK_TLS"} {
+		t.Setenv(name, "") // restores the variable when the test ends
+		os.Unsetenv(name)
+	}
+	for tls, want := range map[string]string{"false": "", "true": "/a stack/ca.pem"} {
+		t.Setenv("ENVTEST_DIR", "/a stack")
+		if err := Reload("STACK_TLS", tls); err != nil {
+			t.Fatal(err)
+		}
+		if got := os.Getenv("ENVTEST_CA"); got != want {
+			t.Errorf("with STACK_TLS=%s ENVTEST_CA = %q, want %q", tls, got, want)
+		}
+	}
+}

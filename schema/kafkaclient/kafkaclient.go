@@ -110,9 +110,9 @@ func (c Config) SparkOptions() map[string]string {
 	return options
 }
 
-// Login returns the entry of a JAAS file with which a JVM logs in as the user, such as
-// Spark's; empty where nobody logs in.
-func (c Config) Login() string {
+// Login returns the entry of a JAAS file with which a JVM logs in as the user: KafkaClient
+// such as Spark's, KafkaServer a broker. It is empty where nobody logs in.
+func (c Config) Login(entry string) string {
 	if !c.LogsIn() {
 		return ""
 	}
@@ -121,6 +121,6 @@ func (c Config) Login() string {
 		module = "org.apache.kafka.common.security.plain.PlainLoginModule"
 	}
 	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
-	return fmt.Sprintf("KafkaClient {\n  %s required\n  username=\"%s\"\n  password=\"%s\";\n};\n",
-		module, quote.Replace(c.SASLUsername), quote.Replace(string(c.SASLPassword)))
+	return fmt.Sprintf("%s {\n  %s required\n  username=\"%s\"\n  password=\"%s\";\n};\n",
+		entry, module, quote.Replace(c.SASLUsername), quote.Replace(string(c.SASLPassword)))
 }

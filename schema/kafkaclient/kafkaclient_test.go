@@ -50,7 +50,7 @@ func TestPlainByDefault(t *testing.T) {
 	if got := c.SparkOptions(); !maps.Equal(got, map[string]string{"kafka.bootstrap.servers": "k:1"}) {
 		t.Errorf("Spark gets %v", got)
 	}
-	if c.Login() != "" {
+	if c.Login("KafkaClient") != "" {
 		t.Error("there is a login though nobody logs in")
 	}
 }
@@ -81,11 +81,11 @@ func TestEncryptedWithUser(t *testing.T) {
 	}) {
 		t.Errorf("Spark gets %v", options)
 	}
-	if got := c.Login(); !strings.Contains(got, "ScramLoginModule") || !strings.Contains(got, `password="hu\"sh\\"`) {
+	if got := c.Login("KafkaClient"); !strings.Contains(got, "ScramLoginModule") || !strings.Contains(got, `password="hu\"sh\\"`) {
 		t.Errorf("the JAAS file is %s", got)
 	}
 	c.SASLMechanism = "PLAIN"
-	if got := c.Login(); !strings.Contains(got, "PlainLoginModule") {
+	if got := c.Login("KafkaClient"); !strings.Contains(got, "PlainLoginModule") {
 		t.Errorf("the JAAS file is %s", got)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v"} {

@@ -41,8 +41,10 @@ type Config struct {
 
 	Job     job.Config
 	Queries []string // of job.Names, those that Submit runs; all if empty
+	Standby bool     // Submit waits for the end of another driver of the job
 
 	StopTimeout  time.Duration // how long a query gets to end
+	MaxFailures  int           // of a query in a row, without a micro-batch between them, that end the job
 	StalledAfter time.Duration // how long records wait without a micro-batch until a query counts as stalled
 	MetricsAddr  string        // host:port of /metrics; "" for none
 	Log          *slog.Logger  // takes what Submit tells; nil for lines to its writer

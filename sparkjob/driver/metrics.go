@@ -38,6 +38,7 @@ var (
 	restartsDesc      = describe("restarts_total", "Times that the query was started again after it failed or Spark went away.", "query")
 	rejectedDesc      = describe("rejected_records_total", "Records that are no events, as the table rejected_events has them.")
 	reasonsDesc       = describe("rejection_reasons_total", "Reasons for which records were rejected; a record counts under each of its reasons.", "reason")
+	leaseDesc         = describe("lease_held", "1 while this driver holds the job's lease, 0 while it cannot renew it and starts no query.")
 	failedReportsDesc = describe("failed_reports_total", "Reports on the queries that Cassandra did not take.")
 	buildDesc         = describe("build_info", "1, with what the driver was built from.", "version", "revision", "goversion")
 )
@@ -48,7 +49,7 @@ type collector struct{ tracker *tracker }
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		stateDesc, inputRowsDesc, batchesDesc, phaseDesc, completedDesc, lagDesc, behindDesc, watermarkDesc, stateRowsDesc, stateBytesDesc,
-		droppedDesc, stallsDesc, restartsDesc, rejectedDesc, reasonsDesc, failedReportsDesc, buildDesc,
+		droppedDesc, stallsDesc, restartsDesc, rejectedDesc, reasonsDesc, leaseDesc, failedReportsDesc, buildDesc,
 	} {
 		ch <- d
 	}
@@ -102,6 +103,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count(rejectedDesc, float64(rejected.Records))
 	for reason, n := range rejected.Reasons {
 		count(reasonsDesc, float64(n), reason)
+	}
+	if held := c.tracker.leaseHeld; held != nil {
+		is := 0.0
+		if held() {
+			is = 1
+		}
+		gauge(leaseDesc, is)
 	}
 	count(failedReportsDesc, float64(c.tracker.failedReports.Load()))
 	version, revision := buildInfo()

@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// reportInterval is the time between two reports while nothing changes; a reader
-	// takes a row that is much older for one whose driver is gone.
+	// reportInterval is the time between two reports while nothing changes.
 	reportInterval = 2 * time.Second
+	// ReportValid is the age from which a report tells that there is no driver.
+	ReportValid = 10 * time.Second
 	// reportTimeout bounds a connection attempt and a write of a report.
 	reportTimeout = 4 * time.Second
 	// reportPatience is how long reports may fail until that is told: a short pause of
@@ -81,6 +82,9 @@ func (r *reporter) noteOutcome(err error, now time.Time) {
 }
 
 func (r *reporter) write(ctx context.Context) error {
+	if r.lease.Lost() {
+		return nil // the rows are another driver's
+	}
 	if r.session == nil {
 		config := r.config.Cassandra
 		config.Timeout = reportTimeout

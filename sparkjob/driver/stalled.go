@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"example.com/bookstore/schema/cassandra"
-	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/topic"
 )
 
@@ -132,31 +131,49 @@ func (w *watcher) watchTopic(ctx context.Context) error {
 	return nil
 }
 
-// FindStalled marks the running queries that have reported nothing for the time after
-// though records of the topic wait. While Kafka does not tell how many there are, none is
-// marked: the status is worth having all the same.
-func FindStalled(ctx context.Context, c kafkaclient.Config, topicName string, after time.Duration, states []QueryState) {
-	kafka, err := topic.NewAdmin(c, reportTimeout)
+// FindStalled marks the running queries that have stalled: for the time after, records
+// of the topic have waited and the query has reported nothing. Its error says that Kafka
+// does not tell what waits; then none is marked.
+func FindStalled(ctx context.Context, c Config, states []QueryState) error {
+	now := time.Now()
+	due, err := dueOffsets(ctx, c, now)
 	if err != nil {
-		return
+		return err
 	}
-	defer kafka.Close()
-	ends, err := kafka.EndOffsets(ctx, topicName)
-	if err != nil {
-		return
-	}
-	markStalled(states, topicName, ends, time.Now(), after)
+	markStalled(states, c.Topic.Name, due, now, c.StalledAfter)
+	return nil
 }
 
-func markStalled(states []QueryState, topicName string, ends map[int]int64, now time.Time, after time.Duration) {
+// dueOffsets returns, by partition, the offset before which every record of the topic
+// has been there for c.StalledAfter.
+func dueOffsets(ctx context.Context, c Config, now time.Time) (map[int]int64, error) {
+	kafka, err := topic.NewAdmin(c.Kafka, reportTimeout)
+	if err != nil {
+		return nil, err
+	}
+	defer kafka.Close()
+	// The ends first: what comes in between is then not taken for old.
+	due, err := kafka.EndOffsets(ctx, c.Topic.Name)
+	if err != nil {
+		return nil, hintKafka(err, c)
+	}
+	fresh, err := kafka.OffsetsAt(ctx, c.Topic.Name, now.Add(-c.StalledAfter))
+	if err != nil {
+		return nil, hintKafka(err, c)
+	}
+	for partition, offset := range fresh {
+		due[partition] = min(due[partition], offset)
+	}
+	return due, nil
+}
+
+func markStalled(states []QueryState, topicName string, due map[int]int64, now time.Time, after time.Duration) {
 	for i, s := range states {
 		if !s.Running || s.Last == nil || now.Sub(s.Last.Timestamp.Add(s.Last.BatchDuration)) < after {
 			continue
 		}
-		history := endHistory{}
-		history.add(now, ends)
-		if lag, _ := history.lag(EndOffsets(s.Last, topicName), now); (&Report{Lag: lag}).waiting() > 0 {
-			states[i].Stalled = true
-		}
+		lag := Lag(due, EndOffsets(s.Last, topicName))
+		states[i].waiting = (&Report{Lag: lag}).waiting()
+		states[i].Stalled = states[i].waiting > 0
 	}
 }

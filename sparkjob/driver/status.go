@@ -18,6 +18,8 @@ type QueryState struct {
 	ID      string           `json:"id,omitempty"`
 	RunID   string           `json:"run_id,omitempty"`
 	Last    *stream.Progress `json:"-"` // the latest micro-batch; nil if there was none
+
+	waiting int64 // records that have waited too long, of a stalled query
 }
 
 // Status asks for the named queries, or all of the job, and returns them in this order.

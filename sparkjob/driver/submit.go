@@ -13,23 +13,25 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/sparkjob/checkpoint"
 	"example.com/bookstore/sparkjob/job"
+	"example.com/bookstore/sparkjob/lease"
 	"example.com/bookstore/sparkjob/stream"
 )
 
-const (
-	// startTimeout is how long a query is waited for: to be taken by Spark, and then
-	// for its first micro-batch, which takes longer where there is much to read.
-	startTimeout = 60 * time.Second
-	// maxFailures in a row, without a micro-batch between them, end the job.
-	maxFailures = 5
-)
+// startTimeout is how long a query is waited for: to be taken by Spark, and then for its
+// first micro-batch, which takes longer where there is much to read.
+const startTimeout = 60 * time.Second
 
 // Submit runs the job, or those of its queries that c names, until ctx ends, and then
 // stops its queries. It starts those that do not run, and goes on watching those that
 // do, such as after a driver was killed. A query that fails is started again from its
 // checkpoint, and all of them are when the server has lost the session or was started
 // anew. What happens is written to out, a line an event.
+//
+// It does so while it holds the job's lease. Another driver's is an error, or is waited
+// for in standby; without one that is valid no query is started. If another driver takes
+// it, Submit ends and leaves the queries to that one.
 //
 // It returns nil if the queries ended because ctx did or because somebody stopped
 // them, and otherwise why they could not go on.
@@ -38,10 +40,48 @@ func Submit(ctx context.Context, c Config, out io.Writer) error {
 		return unlessEnded(ctx, err)
 	}
 	w := &watcher{config: c, out: out, tracker: newTracker(c.Topic.Name, c.queries())}
+	store := lease.Cassandra(c.Cassandra)
+	defer store.Close()
+	var err error
+	if w.lease, err = lease.Acquire(ctx, store, lease.Options{Job: c.JobName, Standby: c.Standby, Info: w.info, Warn: w.warn}); err != nil {
+		return unlessEnded(ctx, Hint(err, c))
+	}
+	w.tracker.leaseHeld = w.lease.Held
+	ctx, release := w.keepLease(ctx)
 	stop := w.observe(ctx)
-	err := supervise(ctx, w)
+	err = supervise(ctx, w)
+	var lost *lease.LostError
+	if errors.As(context.Cause(ctx), &lost) {
+		err = errors.Join(lost, err)
+	}
 	w.tracker.end(err)
-	return errors.Join(err, stop())
+	err = errors.Join(err, stop())
+	release(err == nil && ctx.Err() == nil)
+	return err
+}
+
+// keepLease renews the lease until release is called, and so also while the queries are
+// being stopped. The context that it returns ends with ctx, and when the lease is lost.
+func (w *watcher) keepLease(ctx context.Context) (held context.Context, release func(stopped bool)) {
+	held, lose := context.WithCancelCause(ctx)
+	keeping, end := context.WithCancel(context.WithoutCancel(ctx))
+	var keeper sync.WaitGroup
+	keeper.Go(func() {
+		if err := w.lease.Keep(keeping); err != nil {
+			lose(err)
+		}
+	})
+	return held, func(stopped bool) {
+		end()
+		keeper.Wait()
+		lose(nil)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
+		defer cancel()
+		if err := w.lease.Release(last, stopped); err != nil {
+			w.warn(fmt.Sprintf("The job's lease could not be given back, and ends by itself within %.0f s: %s", lease.TTL.Seconds(), firstLine(err.Error())),
+				"the lease could not be given back", "error", firstLine(err.Error()))
+		}
+	}
 }
 
 // observe begins what looks at the queries beside the job itself, and returns what ends
@@ -93,7 +133,7 @@ func newPause() *backoff.ExponentialBackOff {
 // with whatever it stumbles over.
 func failed(err error) bool {
 	var exception *stream.QueryException
-	return errors.As(err, &exception)
+	return errors.As(err, &exception) || checkpoint.IsMisfit(err)
 }
 
 // unlessEnded returns err, or nil if ctx has ended: being told to end is no failure.
@@ -108,6 +148,7 @@ func unlessEnded(ctx context.Context, err error) error {
 type watcher struct {
 	config  Config
 	tracker *tracker
+	lease   *lease.Lease
 
 	mu  sync.Mutex
 	out io.Writer
@@ -171,6 +212,12 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	for i, name := range names {
 		runs[i] = &run{watcher: w, session: session, name: name, query: running[name]}
 	}
+	var absent []string
+	for _, r := range runs {
+		if r.query == nil {
+			absent = append(absent, r.name)
+		}
+	}
 	begun := false
 	defer func() {
 		err = unlessEnded(ctx, err)
@@ -178,6 +225,9 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 			err = errors.Join(err, w.stop(ctx, runs))
 		}
 	}()
+	if err := w.fit(ctx, absent...); err != nil {
+		return err
+	}
 	// Side by side, since the first micro-batch of each waits for Spark to load
 	// classes. Every query is seen running before any is left to itself.
 	starting, startCtx := errgroup.WithContext(ctx)
@@ -200,8 +250,12 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	return watching.Wait()
 }
 
-// stop ends what runs, also when the context that it ran under is over.
+// stop ends what runs, also when the context that it ran under is over. What another
+// driver looks after now is none of this one's business.
 func (w *watcher) stop(ctx context.Context, runs []*run) error {
+	if w.lease.Lost() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.config.StopTimeout)
 	defer cancel()
 	var stopping errgroup.Group
@@ -247,13 +301,16 @@ type run struct {
 func (r *run) begin(ctx context.Context) error {
 	verb := "runs already"
 	if r.query == nil {
+		if err := r.lease.Await(ctx); err != nil {
+			return fmt.Errorf("waiting for the job's lease: %w", err)
+		}
 		// Whoever gives up while the request is under way would not know whether
 		// the query started, and leave it behind.
 		startCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 		defer cancel()
 		query, err := job.Start(startCtx, r.session, r.config.Job, r.name)
 		if err != nil {
-			return err
+			return r.explain(err)
 		}
 		r.query, verb = query, "runs"
 	}
@@ -262,7 +319,7 @@ func (r *run) begin(ctx context.Context) error {
 		r.warn(queryLine(r.name, "is in its first micro-batch for %.0f s; does the Spark master have a worker with free cores?", startTimeout.Seconds()),
 			"first micro-batch takes long", "query", r.name, "after", startTimeout)
 	case err != nil:
-		return fmt.Errorf("starting query %s: %w", r.name, err)
+		return fmt.Errorf("starting query %s: %w", r.name, r.explain(err))
 	}
 	r.tracker.set(r.name, cassandra.QueryRunning, "")
 	r.info(queryLine(r.name, "%s, id %s", verb, r.query.ID()), "query "+verb, "query", r.name, "id", r.query.ID(), "run_id", r.query.RunID())
@@ -322,8 +379,12 @@ func (r *run) watch(ctx context.Context) error {
 			return fmt.Errorf("watching query %s: %w", r.name, err)
 		}
 		r.query = nil
+		if err := r.explain(err); checkpoint.IsMisfit(err) {
+			r.tracker.set(r.name, cassandra.QueryFailed, err.Error())
+			return err // the next start would end in the same way
+		}
 		why := firstLine(failed.Message)
-		if failures++; failures == maxFailures {
+		if failures++; failures >= r.config.MaxFailures {
 			r.tracker.set(r.name, cassandra.QueryFailed, why)
 			return fmt.Errorf("query %s failed %d times in a row: %w", r.name, failures, failed)
 		}
@@ -334,7 +395,11 @@ func (r *run) watch(ctx context.Context) error {
 		if !sleep(ctx, wait) {
 			return nil
 		}
-		if err := r.begin(ctx); err != nil && ctx.Err() == nil {
+		err = r.fit(ctx, r.name)
+		if err == nil {
+			err = r.begin(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

@@ -67,6 +67,8 @@ type tracker struct {
 	changed chan struct{}                       // holds a token once a state has changed
 	onBatch func(query string, d time.Duration) // called for each micro-batch; nil for none
 
+	leaseHeld func() bool // nil where nobody knows
+
 	mu       sync.Mutex
 	names    []string
 	queries  map[string]*tracked

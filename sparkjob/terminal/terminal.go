@@ -16,6 +16,7 @@ import (
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/cassandra"
 	"example.com/bookstore/sparkjob/driver"
+	"example.com/bookstore/sparkjob/lease"
 )
 
 // roomy is the width at which a row of events fits whole.
@@ -76,6 +77,14 @@ func Status(states []driver.QueryState) string {
 		t.AppendRow(row)
 	}
 	return t.Render()
+}
+
+// Driver tells which driver looks after the queries.
+func Driver(held *cassandra.JobLease) string {
+	if held == nil {
+		return "driver: none; `sparkjob submit` is one"
+	}
+	return Wrap("driver: " + lease.Describe(*held))
 }
 
 func formatTime(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05.000") }

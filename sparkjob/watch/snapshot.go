@@ -12,9 +12,6 @@ import (
 	"example.com/bookstore/sparkjob/stream"
 )
 
-// driverGone is the age from which a driver's report tells that there is no driver.
-const driverGone = 10 * time.Second
-
 // Query is what is known of one query. Numbers are those of the latest report of Spark,
 // durations those of the latest micro-batch; a pointer or map is nil where nothing is
 // known.
@@ -99,7 +96,7 @@ func (k *known) snapshot(job string, names []string, now time.Time) Snapshot {
 	for _, name := range names {
 		q := k.query(name, now)
 		report, ok := k.reports[name]
-		driverSeen = driverSeen || (ok && now.Sub(report.ReportedAt) < driverGone)
+		driverSeen = driverSeen || (ok && now.Sub(report.ReportedAt) < driver.ReportValid)
 		running = running || k.states[name].Running
 		s.Queries = append(s.Queries, q)
 	}
@@ -120,7 +117,7 @@ func (k *known) snapshot(job string, names []string, now time.Time) Snapshot {
 func (k *known) query(name string, now time.Time) Query {
 	q := Query{At: now, Query: name, State: "unknown"}
 	report, reported := k.reports[name]
-	reported = reported && now.Sub(report.ReportedAt) < driverGone
+	reported = reported && now.Sub(report.ReportedAt) < driver.ReportValid
 	state, ok := k.states[name]
 	if ok && k.sparkErr == nil {
 		q.State, q.Message = "stopped", ""

@@ -39,7 +39,7 @@ func (b *Builder) cassandra(n node) *Service {
 		return b.configureCassandra(n)
 	}
 	s.Answers = func(ctx context.Context) error {
-		return cassandraAnswers(ctx, n, b.Config.CassandraPort, b.Config.AdminPassword)
+		return b.cassandraAnswers(ctx, n, b.Config.CassandraPort, b.Config.AdminPassword)
 	}
 	return s
 }
@@ -51,21 +51,25 @@ func (b *Builder) configureCassandra(n node) error {
 	for _, other := range nodes(b.Config.Nodes) {
 		seeds = append(seeds, other.address(b.Config.CassandraStoragePort))
 	}
-	return b.configure("cassandra", n, map[string]string{"CASSANDRA_SEEDS": strings.Join(seeds, ",")}, []string{"tmp", "triggers"},
-		"cassandra.yaml", "jvm.options", "logback.xml", "metrics.yaml")
+	err := b.configure("cassandra", n, map[string]string{"CASSANDRA_SEEDS": strings.Join(seeds, ",")}, []string{"tmp", "triggers"},
+		"cassandra.yaml", "jvm.options", "logback.xml", "metrics.yaml", "tls.yaml")
+	if err != nil || !b.Config.TLS {
+		return err
+	}
+	return extend(b.conf(n.name(Cassandra)), "cassandra.yaml", "tls.yaml")
 }
 
 // cassandraAnswers logs in, as admin or, on a node that has no roles of ours yet, as
 // Cassandra's default role.
-func cassandraAnswers(ctx context.Context, n node, port int, password secret.String) error {
+func (b *Builder) cassandraAnswers(ctx context.Context, n node, port int, password secret.String) error {
 	if err := dial(ctx, n.address(port)); err != nil {
 		return err
 	}
-	asked, err := cqlLogin(ctx, n, port, "admin", string(password))
+	asked, err := b.cqlLogin(ctx, n, port, "admin", string(password))
 	if err == nil || !asked {
 		return err
 	}
-	if _, err := cqlLogin(ctx, n, port, "cassandra", "cassandra"); err != nil {
+	if _, err := b.cqlLogin(ctx, n, port, "cassandra", "cassandra"); err != nil {
 		// It may just be slow, or not have found enough of the others yet.
 		if ctx.Err() != nil || strings.Contains(err.Error(), "Unable to perform authentication") {
 			return err
@@ -88,9 +92,14 @@ func (l login) Challenge(req []byte) ([]byte, gocql.Authenticator, error) {
 	return l.PasswordAuthenticator.Challenge(req)
 }
 
-func cqlLogin(ctx context.Context, n node, port int, user, password string) (asked bool, err error) {
+func (b *Builder) cqlLogin(ctx context.Context, n node, port int, user, password string) (asked bool, err error) {
 	auth := login{gocql.PasswordAuthenticator{Username: user, Password: password}, new(atomic.Bool)}
+	encryption, err := b.Config.CassandraTLS.Options()
+	if err != nil {
+		return false, err
+	}
 	cluster := gocql.NewCluster(n.host)
+	cluster.SslOpts = encryption
 	cluster.Port = port
 	cluster.ProtoVersion = 4
 	cluster.Authenticator = auth

@@ -34,10 +34,12 @@ func (b *Builder) kafka(n node, cluster func() (string, error)) *Service {
 	s.Folder = b.data(s.Name)
 	s.Start = 120 * time.Second * time.Duration(max(b.Config.Nodes, 1)) // all start at once
 	s.Drain = 20 * time.Second
-	s.Command = func() []string { return append(b.kafkaJava(s.Name), "kafka.Kafka", b.kafkaProperties(s.Name)) }
+	s.Command = func() []string {
+		return append(append(b.kafkaJava(s.Name), b.loginOption(s.Name)...), "kafka.Kafka", b.kafkaProperties(s.Name))
+	}
 	s.Environ = func() []string { return engineEnviron() }
 	s.Prepare = func(ctx context.Context) error { return b.prepareKafka(ctx, n, cluster) }
-	s.Answers = func(ctx context.Context) error { return kafkaAnswers(ctx, s.Address, n) }
+	s.Answers = func(ctx context.Context) error { return b.kafkaAnswers(ctx, s.Address, n) }
 	return s
 }
 
@@ -84,8 +86,16 @@ func (b *Builder) configureKafka(n node) error {
 	for _, other := range nodes(b.Config.Nodes) {
 		voters = append(voters, fmt.Sprintf("%d@%s", other.number, other.address(b.Config.KafkaControllerPort)))
 	}
-	return b.configure("kafka", n, map[string]string{"KAFKA_VOTERS": strings.Join(voters, ",")}, []string{"tmp"},
-		"server.properties", "jvm.options", "log4j2.properties", "metrics.yaml")
+	err := b.configure("kafka", n, map[string]string{"KAFKA_VOTERS": strings.Join(voters, ",")}, []string{"tmp"},
+		"server.properties", "jvm.options", "log4j2.properties", "metrics.yaml", "tls.properties")
+	if err != nil || !b.Config.TLS {
+		return err
+	}
+	name := n.name(Kafka)
+	if err := extend(b.conf(name), "server.properties", "tls.properties"); err != nil {
+		return fmt.Errorf("configuring %s: %w", name, err)
+	}
+	return b.writeLogin(name, "KafkaServer")
 }
 
 // prepareKafka gives an empty data folder the cluster's id, as KRaft wants it before the
@@ -106,8 +116,18 @@ func (b *Builder) prepareKafka(ctx context.Context, n node, cluster func() (stri
 		return fmt.Errorf("formatting Kafka's data folder: %w", err)
 	}
 	name := n.name(Kafka)
-	args := append(b.kafkaJava(name), "kafka.tools.StorageTool", "format", "--ignore-formatted",
-		"--cluster-id", id, "--config", b.kafkaProperties(name))
+	format := []string{"kafka.tools.StorageTool", "format", "--ignore-formatted", "--cluster-id", id, "--config", b.kafkaProperties(name)}
+	user, err := b.scramUser()
+	if err != nil {
+		return fmt.Errorf("formatting Kafka's data folder: %w", err)
+	}
+	// What stands for a password is on no command line.
+	file := filepath.Join(b.conf(name), "format.args")
+	if err := writeArguments(file, append(format, user...)); err != nil {
+		return fmt.Errorf("formatting Kafka's data folder: %w", err)
+	}
+	defer func() { _ = os.Remove(file) }()
+	args := append(b.kafkaJava(name), "@"+file)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = engineEnviron()
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -118,11 +138,13 @@ func (b *Builder) prepareKafka(ctx context.Context, n node, cluster func() (stri
 
 // kafkaAnswers asks the broker for the cluster's metadata: whether it takes part, with
 // a copy of all that it should have.
-func kafkaAnswers(ctx context.Context, address string, n node) error {
+func (b *Builder) kafkaAnswers(ctx context.Context, address string, n node) error {
 	if err := dial(ctx, address); err != nil {
 		return err
 	}
-	admin, err := kafka.NewAdminClient(&kafka.ConfigMap{"bootstrap.servers": address, "log_level": 0})
+	client := b.Config.Kafka
+	client.BootstrapServers = address
+	admin, err := kafka.NewAdminClient(client.ConfigMap(kafka.ConfigMap{"log_level": 0}))
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,9 @@ func (b *Builder) store() *Service {
 	s.Drain = 20 * time.Second
 	s.Command = func() []string { return []string{b.Bin(Store)} }
 	s.Environ = func() []string {
-		// The store's own password is all it needs.
-		return engineEnviron("CASSANDRA_STORE_PASSWORD=" + string(b.Config.StorePassword))
+		// The store's own passwords are all it needs.
+		return engineEnviron("CASSANDRA_STORE_PASSWORD="+string(b.Config.StorePassword),
+			"KAFKA_SASL_PASSWORD="+string(b.Config.Kafka.SASLPassword))
 	}
 	s.Answers = func(ctx context.Context) error { return get(ctx, s.Address+"/readyz", nil) }
 	return s

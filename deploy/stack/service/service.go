@@ -5,6 +5,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -16,6 +17,8 @@ import (
 
 	"example.com/bookstore/deploy/stack/jars"
 	"example.com/bookstore/deploy/stack/process"
+	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/schema/kafkaclient"
 	"example.com/bookstore/schema/secret"
 )
 
@@ -69,6 +72,10 @@ type Config struct {
 	Dir                string `name:"stack-dir" env:"STACK_DIR" default:".stack" help:"Folder of data, logs and pid files."`
 	CheckpointLocation string `env:"CHECKPOINT_LOCATION" help:"Where queries keep their progress, a URI; below the stack's folder when absent."`
 	JavaVersion        int    `env:"JAVA_VERSION" required:""`
+
+	TLS          bool               `env:"STACK_TLS" help:"Encrypt the ways to Kafka and Cassandra, and have Kafka ask for a password."`
+	Kafka        kafkaclient.Config `embed:"" prefix:"kafka-"`
+	CassandraTLS cassandra.TLS      `embed:"" prefix:"cassandra-"`
 
 	KafkaPort            int `env:"KAFKA_PORT" required:""`
 	KafkaControllerPort  int `env:"KAFKA_CONTROLLER_PORT" required:""`
@@ -130,6 +137,9 @@ func (c *Config) CheckSecrets() error {
 		if p.value == "" {
 			return fmt.Errorf("%s is empty: set it in .env, or remove .env to have a new one made", p.variable)
 		}
+	}
+	if c.TLS && c.Kafka.SASLPassword == "" {
+		return errors.New("KAFKA_SASL_PASSWORD is empty, and STACK_TLS has Kafka ask for one: set it in .env")
 	}
 	return nil
 }

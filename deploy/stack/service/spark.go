@@ -73,8 +73,12 @@ func (b *Builder) sparkConnect() *Service {
 	s.Bound = SparkMaster
 	s.Memory = 600 << 20
 	s.Command = func() []string {
-		return append(b.sparkJava("connect.jvm.options"), "org.apache.spark.deploy.SparkSubmit",
-			"--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal")
+		command := append(b.sparkJava("connect.jvm.options"), b.loginOption("spark")...)
+		command = append(command, "org.apache.spark.deploy.SparkSubmit")
+		for _, option := range b.loginOption("spark") { // of the executors
+			command = append(command, "--conf", `spark.executor.defaultJavaOptions="`+option+`"`)
+		}
+		return append(command, "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal")
 	}
 	s.Answers = b.connectAnswers
 	s.Works = b.connectWorks
@@ -115,6 +119,9 @@ func (b *Builder) prepareSpark(context.Context) error {
 	err := b.configure("spark", firstNode, nil, []string{"tmp", "local"}, "spark-defaults.conf", "fairscheduler.xml",
 		"log4j2.properties", "loopback.btm", "daemon.jvm.options", "connect.jvm.options")
 	if err != nil {
+		return err
+	}
+	if err := b.writeLogin("spark", "KafkaClient"); err != nil {
 		return err
 	}
 	link := filepath.Join(b.sparkHome(), "jars")

@@ -55,6 +55,7 @@ func Isolate(ctx context.Context, dir string, settings []byte, hosts ...string) 
 		"CASSANDRA_ADMIN_PASSWORD": cryptorand.Text(),
 		"CASSANDRA_JOB_PASSWORD":   cryptorand.Text(),
 		"CASSANDRA_STORE_PASSWORD": cryptorand.Text(),
+		"KAFKA_SASL_PASSWORD":      cryptorand.Text(),
 	}
 	free, err := FreePorts(ctx, hosts...)
 	if err != nil {

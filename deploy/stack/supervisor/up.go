@@ -267,6 +267,9 @@ func (s *Stack) prepare(ctx context.Context, missing []*service.Service) error {
 	if !engine {
 		return ports()
 	}
+	if err := s.builder.Certificates(); err != nil {
+		return err
+	}
 	home, err := preflight.Java(ctx, s.builder.Config.JavaVersion)
 	if err != nil {
 		return err
