@@ -163,3 +163,23 @@ func TestOfBatches(t *testing.T) {
 		t.Error("a single micro-batch tells of a warm one")
 	}
 }
+
+// How late an event is counts from its acknowledgement, and none that is still missing is
+// forgotten.
+func TestWatchTakesWhatIsThere(t *testing.T) {
+	now := time.Now()
+	w := &watch{waiting: map[string]time.Time{}}
+	w.add(sampled{"a", now.Add(-3 * time.Second)})
+	w.add(sampled{"b", now.Add(-time.Second)})
+	w.take(map[string]time.Time{"a": now.Add(-2 * time.Second)}, now)
+	if len(w.visible) != 1 || w.visible[0] != 3 || len(w.written) != 1 || w.written[0] != 1 {
+		t.Errorf("seen after %v s, written after %v s; want 3 and 1", w.visible, w.written)
+	}
+	if ids, closed := w.ids(); !slices.Equal(ids, []string{"b"}) || !closed.IsZero() {
+		t.Errorf("%v wait, closed at %v; want b, and not closed", ids, closed)
+	}
+	w.close()
+	if _, closed := w.ids(); closed.IsZero() {
+		t.Error("it is not closed")
+	}
+}

@@ -39,6 +39,8 @@ const allEngines = "all"
 var groups = []group{
 	{name: "ingest", services: "kafka", prepare: prepareIngest, contenders: ingestContenders},
 	{name: "stream", services: allEngines, prepare: prepareStream, contenders: streamContenders},
+	{name: "latency", services: allEngines, prepare: prepareLatency, contenders: latencyContenders},
+	{name: "start", prepare: prepareStart, contenders: startContenders},
 	{name: "scale", services: allEngines, prepare: prepareScale, contenders: scaleContenders},
 }
 

@@ -68,7 +68,7 @@ var streamContenders = []contender{
 type streamState struct {
 	rows                 int
 	topic, tutorialTopic string
-	stack                string // the command
+	stack, sparkjob      string // the programs
 	python               string
 	session              *gocql.Session
 }
@@ -80,6 +80,7 @@ type onTables struct {
 	CassandraDatacenter  string        `env:"CASSANDRA_DATACENTER" default:"datacenter1"`
 	CassandraJobPassword secret.String `env:"CASSANDRA_JOB_PASSWORD"`
 	SparkRemote          string        `env:"SPARK_REMOTE"`
+	StoreURL             string        `env:"STORE_URL"`
 }
 
 // database is Cassandra as the job's role.
