@@ -169,7 +169,8 @@ func killExecutor(_ context.Context, s *stand) error {
 		return errors.New("killing the executor: the worker has none")
 	}
 	for _, pid := range found {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		// What it forks has its name for a moment, and may be gone.
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("killing the executor, pid %d: %w", pid, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,25 +72,30 @@ func TestChosen(t *testing.T) {
 
 // A worker and an executor, as far as processes go: two of one group.
 func TestVictims(t *testing.T) {
-	worker := exec.Command("sh", "-c", `sh -c 'sleep 60; exit' `+executorClass+` & sh -c 'sleep 60; exit' another & echo started; wait`)
-	worker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	out, err := worker.StdoutPipe()
+	sleep, err := exec.LookPath("sleep")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := worker.Start(); err != nil {
-		t.Fatal(err)
+	// Start returns once the program runs under its own name, so that nothing is to be waited for.
+	begin := func(name string, group int) int {
+		t.Helper()
+		program := &exec.Cmd{Path: sleep, Args: []string{name, "60"}, SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pgid: group}}
+		if err := program.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			program.Process.Kill()
+			program.Wait()
+		})
+		return program.Process.Pid
 	}
-	t.Cleanup(func() {
-		syscall.Kill(-worker.Process.Pid, syscall.SIGKILL)
-		worker.Wait()
-	})
-	if _, err := out.Read(make([]byte, 8)); err != nil {
-		t.Fatal(err)
-	}
-	found, err := executors(worker.Process.Pid)
-	if err != nil || len(found) != 1 || found[0] == worker.Process.Pid {
-		t.Errorf("executors = %v, %v; want one, which is not the worker", found, err)
+	worker := begin("worker of a "+executorClass, 0)
+	executor := begin(executorClass, worker)
+	begin("another", worker)
+	begin(executorClass, 0)
+	found, err := executors(worker)
+	if err != nil || !slices.Equal(found, []int{executor}) {
+		t.Errorf("executors = %v, %v; want %d", found, err, executor)
 	}
 	if found, err := executors(os.Getpid()); err != nil || len(found) != 0 {
 		t.Errorf("executors of what is no worker = %v, %v", found, err)
