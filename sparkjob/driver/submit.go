@@ -124,7 +124,7 @@ func supervise(ctx context.Context, w *watcher) error {
 // newPause is how long to wait before something is tried again.
 func newPause() *backoff.ExponentialBackOff {
 	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
+	pause.InitialInterval, pause.Multiplier, pause.MaxInterval = time.Second, 2, 30*time.Second
 	return pause
 }
 
@@ -363,26 +363,28 @@ func confirm(ctx context.Context, query *stream.Query) error {
 func (r *run) watch(ctx context.Context) error {
 	pause := newPause()
 	failures := 0
+	completed := func() { failures = 0; pause.Reset() }
+	err := r.follow(ctx, completed)
 	for {
-		err := r.follow(ctx, func() { failures = 0; pause.Reset() })
 		if ctx.Err() != nil {
 			return unlessEnded(ctx, err)
 		}
-		var failed *stream.QueryException
-		switch {
-		case err == nil:
+		if err == nil {
 			r.query = nil
 			r.tracker.set(r.name, cassandra.QueryStopped, "somebody stopped it")
 			r.info(queryLine(r.name, "was stopped"), "query was stopped by somebody else", "query", r.name)
 			return nil
-		case !errors.As(err, &failed):
-			return fmt.Errorf("watching query %s: %w", r.name, err)
 		}
-		r.query = nil
 		if err := r.explain(err); checkpoint.IsMisfit(err) {
+			r.query = nil
 			r.tracker.set(r.name, cassandra.QueryFailed, err.Error())
 			return err // the next start would end in the same way
 		}
+		var failed *stream.QueryException
+		if !errors.As(err, &failed) {
+			return fmt.Errorf("watching query %s: %w", r.name, err)
+		}
+		r.query = nil
 		why := firstLine(failed.Message)
 		if failures++; failures >= r.config.MaxFailures {
 			r.tracker.set(r.name, cassandra.QueryFailed, why)
@@ -395,12 +397,12 @@ func (r *run) watch(ctx context.Context) error {
 		if !sleep(ctx, wait) {
 			return nil
 		}
-		err = r.fit(ctx, r.name)
-		if err == nil {
+		// What fails in its first micro-batch again, as while Cassandra is away, is one more failure.
+		if err = r.fit(ctx, r.name); err == nil {
 			err = r.begin(ctx)
 		}
-		if err != nil && ctx.Err() == nil {
-			return err
+		if err == nil {
+			err = r.follow(ctx, completed)
 		}
 	}
 }
