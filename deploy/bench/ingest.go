@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"time"
 
+	"example.com/bookstore/deploy/stack/supervisor"
 	"example.com/bookstore/schema/topic"
 )
 
@@ -83,10 +85,11 @@ func prepareIngest(ctx context.Context, b *bench) error {
 
 // serve starts a server on a port of its own, which it finds in STORE_ADDR.
 func (b *bench) serve(ctx context.Context, name string, env []string, args ...string) (server, error) {
-	address, err := freeAddress(ctx)
+	free, err := supervisor.FreePorts(ctx)
 	if err != nil {
 		return server{}, err
 	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(free()))
 	p, err := b.start(ctx, name, append(env[:len(env):len(env)], "STORE_ADDR="+address), args...)
 	if err != nil {
 		return server{}, err

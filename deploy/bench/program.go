@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -117,16 +116,6 @@ func (p *program) busy(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("looking at %s: %w", p.name, err)
 	}
 	return time.Duration((times.User + times.System) * float64(time.Second)), nil
-}
-
-// freeAddress is one of the loopback that nothing listens on.
-func freeAddress(ctx context.Context) (string, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
 
 // build compiles a program of the project and returns its path.

@@ -16,6 +16,7 @@ import (
 
 	"example.com/bookstore/deploy/bench/figures"
 	"example.com/bookstore/deploy/bench/machine"
+	"example.com/bookstore/deploy/docs"
 )
 
 // The files that a run leaves behind.
@@ -157,14 +158,5 @@ const (
 
 // replaceIn puts the tables into a document.
 func replaceIn(name, tables string) error {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	before, rest, begins := strings.Cut(string(text), tablesBegin)
-	_, after, ends := strings.Cut(rest, tablesEnd)
-	if !begins || !ends {
-		return fmt.Errorf("%s has no lines %q and %q for the tables to stand between", name, strings.TrimSpace(tablesBegin), strings.TrimSpace(tablesEnd))
-	}
-	return os.WriteFile(name, []byte(before+tablesBegin+tables+tablesEnd+after), 0o644)
+	return docs.InsertInto(name, tablesBegin, tablesEnd, tables)
 }

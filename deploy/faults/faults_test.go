@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"example.com/bookstore/deploy/docs"
 	"example.com/bookstore/schema"
 	"example.com/bookstore/schema/ledger"
 )
@@ -204,16 +205,16 @@ func TestInsert(t *testing.T) {
 		begin, end := markers(cluster)
 		other, otherEnd := markers(!cluster)
 		document := other + "\n" + otherEnd + "\n" + begin + "\nold\n" + end + "\nb\n"
-		got, err := insert([]byte(document), cluster, "new")
+		got, err := docs.Insert([]byte(document), begin, end, "\nnew\n")
 		if want := strings.ReplaceAll(document, "old", "new"); err != nil || string(got) != want {
-			t.Errorf("insert = %q, %v; want %q", got, err, want)
+			t.Errorf("Insert = %q, %v; want %q", got, err, want)
 		}
 		for _, document := range []string{"", begin, end + begin, begin + otherEnd} {
-			if _, err := insert([]byte(document), cluster, "new"); err == nil {
+			if _, err := docs.Insert([]byte(document), begin, end, "\nnew\n"); err == nil {
 				t.Errorf("%q has a place for a table", document)
 			}
 		}
-		if _, err := insert(text, cluster, "new"); err != nil {
+		if _, err := docs.Insert(text, begin, end, "\nnew\n"); err != nil {
 			t.Errorf("%s: %v", readme, err)
 		}
 	}

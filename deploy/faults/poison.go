@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"example.com/bookstore/schema/cassandra"
@@ -100,7 +101,7 @@ func poisonIsRejected(ctx context.Context, s *stand) error {
 		rejected := map[place]bool{}
 		partitions, err := cassandra.RejectedPartitions(ctx, session)
 		if err != nil {
-			return permanent(err)
+			return backoff.Permanent(err)
 		}
 		for _, p := range partitions {
 			if p.Topic != s.Topic {
@@ -108,7 +109,7 @@ func poisonIsRejected(ctx context.Context, s *stand) error {
 			}
 			rows, err := cassandra.RejectedInPartition(ctx, session, p.Day, p.Topic, p.Partition)
 			if err != nil {
-				return permanent(err)
+				return backoff.Permanent(err)
 			}
 			for _, row := range rows {
 				rejected[place{row.Partition, row.Offset}] = true

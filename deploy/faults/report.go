@@ -11,6 +11,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"example.com/bookstore/deploy/docs"
 	"example.com/bookstore/sparkjob/terminal"
 )
 
@@ -146,25 +147,8 @@ func markers(cluster bool) (begin, end string) {
 	return "<!-- faults: written by task faults -- --readme -->", "<!-- end of faults -->"
 }
 
-// insert puts the table between its markers.
-func insert(document []byte, cluster bool, tableText string) ([]byte, error) {
-	begin, end := markers(cluster)
-	before, rest, ok := bytes.Cut(document, []byte(begin))
-	_, after, closed := bytes.Cut(rest, []byte(end))
-	if !ok || !closed {
-		return nil, fmt.Errorf("there is no place for the table: it goes between %s and %s", begin, end)
-	}
-	return bytes.Join([][]byte{before, []byte(begin + "\n" + tableText + "\n" + end), after}, nil), nil
-}
-
-// insertInto does so in a file.
+// insertInto puts the table between its markers in a document.
 func insertInto(path string, cluster bool, tableText string) error {
-	document, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if document, err = insert(document, cluster, tableText); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return os.WriteFile(path, document, 0o644)
+	begin, end := markers(cluster)
+	return docs.InsertInto(path, begin, end, "\n"+tableText+"\n")
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"example.com/bookstore/deploy/stack/service"
 	"example.com/bookstore/deploy/stack/supervisor"
 	"example.com/bookstore/schema/secret"
@@ -212,7 +214,7 @@ func driverElsewhere(ctx context.Context, s *stand) error {
 	}
 	return poll(ctx, 200*time.Millisecond, 2*time.Minute, func() error {
 		if err := s.elsewhere.ended(); err != nil {
-			return permanent(err)
+			return backoff.Permanent(err)
 		}
 		said, err := os.ReadFile(s.elsewhere.output)
 		if err != nil {

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"example.com/bookstore/schema/ledger"
 )
 
@@ -24,8 +22,6 @@ const (
 
 // errSkipped says that a fault cannot be made on this machine.
 var errSkipped = errors.New("skipped")
-
-func permanent(err error) error { return backoff.Permanent(err) }
 
 // Row is what became of one fault.
 type Row struct {
