@@ -311,8 +311,8 @@ func (p *Publisher) watchEvents() {
 			}
 			p.metrics.duration.WithLabelValues(result).Observe(time.Since(d.taken).Seconds())
 			finish(d.span, err)
+			p.inFlight.Add(-1) // before whoever waits for the report looks at it
 			d.report(d.index, err)
-			p.inFlight.Add(-1)
 		case kafka.Error:
 			p.watchError(e)
 		case *kafka.Stats:
