@@ -95,6 +95,12 @@ func (s *stand) ready(ctx context.Context) error {
 	return errors.Join(s.stack(ctx, "up"), s.stack(ctx, "start", service.Sparkjob))
 }
 
+// healthy asks whether all queries of the job are well.
+func (s *stand) healthy(ctx context.Context) error {
+	_, err := s.run(ctx, nil, "sparkjob", "status", "--check")
+	return err
+}
+
 // renew empties the stack: topics, tables and checkpoints.
 func (s *stand) renew(ctx context.Context) error { return s.stack(ctx, "clean", "--yes") }
 

@@ -119,6 +119,10 @@ func (s *stand) underLoad(ctx context.Context, f Fault, row *Row) (ledgers []str
 	if err := awaitFlow(ctx, probing, time.Now(), warm); err != nil {
 		return nil, fmt.Errorf("before the fault: %w", err)
 	}
+	// A job is submitted once all its queries have begun. Until then it may give up.
+	if err := poll(ctx, time.Second, warm, func() error { return s.healthy(ctx) }); err != nil {
+		return nil, fmt.Errorf("before the fault: %w", err)
+	}
 
 	args := append([]string{
 		"--rate", strconv.FormatFloat(s.rate, 'f', -1, 64), "--duration", "1h", "--reading", "300ms", "--in-flight", "256",

@@ -118,6 +118,8 @@ func (s *sighting) judge(c Config) (h Health) {
 		// has stalled.
 		case reported && report.State == cassandra.QueryStalled && (state.Last == nil || !asked):
 			wrong("query %s is stalled: %s", name, report.Message)
+		case reported && report.State == cassandra.QueryStarting:
+			wrong("query %s is starting and has not been seen to work yet", name)
 		case asked && state.Running:
 		case reported && report.State == cassandra.QueryRestarting:
 			wrong("query %s is about to be started again: %s", name, report.Message)

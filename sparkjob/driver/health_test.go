@@ -40,7 +40,8 @@ func TestHealth(t *testing.T) {
 			s.states[0].Last, s.reports["events"] = nil, report("events", "stalled", "5 records wait")
 		}, []string{"query events is stalled: 5 records wait"}, nil},
 		"the driver's word is older than Spark's": {func(s *sighting) { s.reports["events"] = report("events", "stalled", "") }, nil, nil},
-		"stopped": {func(s *sighting) { s.states[1] = QueryState{Name: "reads"} }, []string{"query reads does not run; `sparkjob submit`"}, nil},
+		"starting": {func(s *sighting) { s.reports["reads"] = report("reads", "starting", "") }, []string{"query reads is starting and has not"}, nil},
+		"stopped":  {func(s *sighting) { s.states[1] = QueryState{Name: "reads"} }, []string{"query reads does not run; `sparkjob submit`"}, nil},
 		"restarting": {func(s *sighting) {
 			s.states[1], s.reports["reads"] = QueryState{Name: "reads"}, report("reads", "restarting", "why")
 		}, []string{"query reads is about to be started again: why"}, nil},
