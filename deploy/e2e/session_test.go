@@ -44,7 +44,7 @@ func awaitOutput(t *testing.T, p *process, text string, times int) {
 }
 
 // A Connect server that ends takes its queries with it. The driver starts them
-// again on the next one, from their checkpoints.
+// again on the next one, from their checkpoints, also if that ends while they start.
 func TestSubmitOutlivesTheConnectServer(t *testing.T) {
 	p := newPipeline(t)
 	url, _ := p.store(t)
@@ -56,6 +56,10 @@ func TestSubmitOutlivesTheConnectServer(t *testing.T) {
 	t.Cleanup(func() { stack(t, "start", "spark-connect") }) // where this test fails in between
 	meanwhile := post(t, url, 100)
 	awaitOutput(t, driver, "Spark has gone away", 1)
+	stack(t, "start", "spark-connect")
+	awaitOutput(t, driver, "Spark 3", 2)
+	stack(t, "stop", "spark-connect")
+	awaitOutput(t, driver, "Spark has gone away", 2)
 	stack(t, "start", "spark-connect")
 
 	awaitOutput(t, driver, "Ctrl-C stops the queries", 2)

@@ -24,7 +24,7 @@ const (
 	QueryStarting   QueryState = "starting" // until it is seen to work
 	QueryRunning    QueryState = "running"
 	QueryStalled    QueryState = "stalled"    // runs, but does not get on although there are records
-	QueryRestarting QueryState = "restarting" // failed, and is about to be started again
+	QueryRestarting QueryState = "restarting" // failed, and is being started again
 	QueryStopped    QueryState = "stopped"    // was told to end
 	QueryFailed     QueryState = "failed"     // and is not started again
 )

@@ -120,9 +120,9 @@ func (s *sighting) judge(c Config) (h Health) {
 			wrong("query %s is stalled: %s", name, report.Message)
 		case reported && report.State == cassandra.QueryStarting:
 			wrong("query %s is starting and has not been seen to work yet", name)
-		case asked && state.Running:
 		case reported && report.State == cassandra.QueryRestarting:
-			wrong("query %s is about to be started again: %s", name, report.Message)
+			wrong("query %s is being started again: %s", name, report.Message)
+		case asked && state.Running:
 		case reported && report.State == cassandra.QueryFailed:
 			wrong("query %s has failed: %s", name, report.Message)
 		case asked:

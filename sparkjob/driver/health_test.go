@@ -40,11 +40,12 @@ func TestHealth(t *testing.T) {
 			s.states[0].Last, s.reports["events"] = nil, report("events", "stalled", "5 records wait")
 		}, []string{"query events is stalled: 5 records wait"}, nil},
 		"the driver's word is older than Spark's": {func(s *sighting) { s.reports["events"] = report("events", "stalled", "") }, nil, nil},
-		"starting": {func(s *sighting) { s.reports["reads"] = report("reads", "starting", "") }, []string{"query reads is starting and has not"}, nil},
-		"stopped":  {func(s *sighting) { s.states[1] = QueryState{Name: "reads"} }, []string{"query reads does not run; `sparkjob submit`"}, nil},
+		"starting":                      {func(s *sighting) { s.reports["reads"] = report("reads", "starting", "") }, []string{"query reads is starting and has not"}, nil},
+		"runs and is not known to work": {func(s *sighting) { s.reports["reads"] = report("reads", "restarting", "why") }, []string{"query reads is being started again: why"}, nil},
+		"stopped":                       {func(s *sighting) { s.states[1] = QueryState{Name: "reads"} }, []string{"query reads does not run; `sparkjob submit`"}, nil},
 		"restarting": {func(s *sighting) {
 			s.states[1], s.reports["reads"] = QueryState{Name: "reads"}, report("reads", "restarting", "why")
-		}, []string{"query reads is about to be started again: why"}, nil},
+		}, []string{"query reads is being started again: why"}, nil},
 		"failed": {func(s *sighting) {
 			s.states[1], s.reports["reads"] = QueryState{Name: "reads"}, report("reads", "failed", "why")
 		}, []string{"query reads has failed: why"}, nil},
@@ -54,7 +55,7 @@ func TestHealth(t *testing.T) {
 		"Spark away":    {func(s *sighting) { s.states, s.sparkErr = nil, away }, nil, []string{"away"}},
 		"Spark away, told": {func(s *sighting) {
 			s.states, s.sparkErr, s.reports["reads"] = nil, away, report("reads", "restarting", "Spark has gone away")
-		}, []string{"query reads is about to be started again: Spark has gone away"}, []string{"away"}},
+		}, []string{"query reads is being started again: Spark has gone away"}, []string{"away"}},
 		"all away": {func(s *sighting) { *s = sighting{at: now, sparkErr: away, kafkaErr: away, cassandraErr: away} }, nil, []string{"away", "away", "away"}},
 	} {
 		t.Run(name, func(t *testing.T) {

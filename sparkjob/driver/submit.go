@@ -106,7 +106,7 @@ func (w *watcher) observe(ctx context.Context) (stop func() error) {
 func supervise(ctx context.Context, w *watcher) error {
 	pause := newPause()
 	for started := false; ; {
-		err := w.session(ctx, func() { started = true; pause.Reset() })
+		err := w.session(ctx, started, func() { started = true; pause.Reset() })
 		if err == nil || !started || failed(err) || ctx.Err() != nil {
 			return err
 		}
@@ -186,8 +186,9 @@ func queryLine(name, format string, args ...any) string {
 // session joins the job's session on the server, sees that every query runs, calls
 // started and watches them. It stops them when ctx ends, when one of them cannot run
 // and when they could not all be started the first time; otherwise they are left to be
-// joined again.
-func (w *watcher) session(ctx context.Context, started func()) (err error) {
+// joined again. If it is not the first time, a query that fails at its start is started
+// again like any that fails: Spark may be going away once more.
+func (w *watcher) session(ctx context.Context, again bool, started func()) (err error) {
 	session, err := Connect(ctx, w.config)
 	if err != nil {
 		return unlessEnded(ctx, err)
@@ -218,7 +219,7 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 			absent = append(absent, r.name)
 		}
 	}
-	begun := false
+	begun := again
 	defer func() {
 		err = unlessEnded(ctx, err)
 		if err == nil || failed(err) || !begun {
@@ -232,7 +233,13 @@ func (w *watcher) session(ctx context.Context, started func()) (err error) {
 	// classes. Every query is seen running before any is left to itself.
 	starting, startCtx := errgroup.WithContext(ctx)
 	for _, r := range runs {
-		starting.Go(func() error { return r.begin(startCtx) })
+		starting.Go(func() error {
+			err := r.begin(startCtx)
+			if again && failed(err) && !checkpoint.IsMisfit(err) {
+				r.failure, err = err, nil
+			}
+			return err
+		})
 	}
 	if err := starting.Wait(); err != nil {
 		return err
@@ -294,6 +301,7 @@ type run struct {
 	session *stream.Session
 	name    string
 	query   *stream.Query // nil while none runs
+	failure error         // of its start, which watch sees to
 }
 
 // begin starts the query, unless it runs already, and waits until it really works:
@@ -364,7 +372,10 @@ func (r *run) watch(ctx context.Context) error {
 	pause := newPause()
 	failures := 0
 	completed := func() { failures = 0; pause.Reset() }
-	err := r.follow(ctx, completed)
+	err := r.failure
+	if err == nil {
+		err = r.follow(ctx, completed)
+	}
 	for {
 		if ctx.Err() != nil {
 			return unlessEnded(ctx, err)
