@@ -278,6 +278,23 @@ func TestEverythingListensOnLoopback(t *testing.T) {
 	listenOnLoopback(t, dir, supervisor.Engines...)
 }
 
+// Byteman skips a rule that does not fit the class it names, with a word in a log.
+func TestBytemanRulesFit(t *testing.T) {
+	dir := os.Getenv("STACK_DIR")
+	if dir == "" {
+		t.Fatal("STACK_DIR is not set: run the integration tests with go run ./deploy/stack exec")
+	}
+	rules, err := filepath.Glob("../spark/*.btm")
+	if err != nil || len(rules) == 0 {
+		t.Fatalf("rules %v, %v", rules, err)
+	}
+	jars := filepath.Join(dir, "run", "spark-home", "jars", "*")
+	out, err := exec.CommandContext(t.Context(), "java", append([]string{"-cp", jars, "org.jboss.byteman.check.TestScript"}, rules...)...).CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("no errors")) || bytes.Count(out, []byte("Type checked rule")) != len(rules) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // listenOnLoopback looks at the sockets of a running stack's services.
 func listenOnLoopback(t *testing.T, dir string, names ...string) {
 	t.Helper()
