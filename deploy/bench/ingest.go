@@ -48,7 +48,7 @@ type ingestState struct {
 
 // server takes events at a URL.
 type server struct {
-	*program
+	program
 	url string
 }
 
@@ -151,7 +151,7 @@ func (r *round) ingestRound(ctx context.Context, s server, batch int) error {
 			}
 		}
 	}
-	if s.program == r.ingest.store.program {
+	if s.Child == r.ingest.store.Child {
 		n, err := s.spooled(ctx)
 		if err != nil {
 			return err

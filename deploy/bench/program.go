@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -16,6 +15,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	gops "github.com/shirou/gopsutil/v4/process"
+
+	"example.com/bookstore/deploy/child"
 )
 
 const (
@@ -24,69 +25,25 @@ const (
 )
 
 // program runs beside this one.
-type program struct {
-	name string
-	cmd  *exec.Cmd
-	log  string
-	done chan struct{} // closed when it has ended
-}
+type program struct{ *child.Child }
 
 // start runs a program with additional variables of the environment, and its output in a
-// log of its name. It goes on when ctx ends; stop ends it.
-func (b *bench) start(ctx context.Context, name string, env []string, args ...string) (*program, error) {
-	p := &program{name: name, log: filepath.Join(b.folder, name+".log"), done: make(chan struct{})}
-	log, err := os.Create(p.log)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...)
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	// Ctrl-C is for this program, which then ends those that it has started.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
-	}
-	go func() {
-		_ = p.cmd.Wait() // ProcessState has it
-		close(p.done)
-	}()
-	return p, nil
+// log of its name.
+func (b *bench) start(ctx context.Context, name string, env []string, args ...string) (program, error) {
+	p, err := child.Command{Path: args[0], Args: args[1:], Environ: env, Log: filepath.Join(b.folder, name+".log")}.Start(ctx)
+	return program{p}, err
 }
 
-// ended is the error of a program that has ended though nobody has told it to.
-func (p *program) ended() error {
-	return fmt.Errorf("%s has ended by itself: %s; see %s", p.name, p.cmd.ProcessState, p.log)
-}
-
-// stop tells the program to end, and waits for it.
-func (p *program) stop() error {
-	select {
-	case <-p.done:
-		return p.ended()
-	default:
-	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("ending %s: %w", p.name, err)
-	}
-	select {
-	case <-p.done:
-		return nil
-	case <-time.After(endTimeout):
-		err := p.cmd.Process.Kill()
-		<-p.done
-		return errors.Join(fmt.Errorf("%s did not end within %v of SIGTERM", p.name, endTimeout), err)
-	}
+// stop tells the program to end, and waits for it, also after Ctrl-C.
+func (p program) stop() error {
+	return p.End(context.Background(), syscall.SIGTERM, endTimeout)
 }
 
 // answers waits until a GET of the address is answered with 200.
-func (p *program) answers(ctx context.Context, address string) error {
+func (p program) answers(ctx context.Context, address string) error {
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		select {
-		case <-p.done:
-			return struct{}{}, backoff.Permanent(p.ended())
-		default:
+		if err := p.Ended(); err != nil {
+			return struct{}{}, backoff.Permanent(err)
 		}
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
@@ -106,14 +63,14 @@ func (p *program) answers(ctx context.Context, address string) error {
 }
 
 // busy is how much time of the cores the program has taken so far.
-func (p *program) busy(ctx context.Context) (time.Duration, error) {
-	process, err := gops.NewProcessWithContext(ctx, int32(p.cmd.Process.Pid))
+func (p program) busy(ctx context.Context) (time.Duration, error) {
+	process, err := gops.NewProcessWithContext(ctx, int32(p.PID()))
 	if err != nil {
-		return 0, fmt.Errorf("looking at %s: %w", p.name, err)
+		return 0, fmt.Errorf("looking at process %d: %w", p.PID(), err)
 	}
 	times, err := process.TimesWithContext(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("looking at %s: %w", p.name, err)
+		return 0, fmt.Errorf("looking at process %d: %w", p.PID(), err)
 	}
 	return time.Duration((times.User + times.System) * float64(time.Second)), nil
 }

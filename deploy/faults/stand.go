@@ -18,6 +18,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"example.com/bookstore/deploy/child"
 	"example.com/bookstore/deploy/stack/service"
 	"example.com/bookstore/deploy/stack/supervisor"
 	"example.com/bookstore/schema/secret"
@@ -47,7 +48,7 @@ type stand struct {
 	// What is not as the stack knows it, and is put right by close.
 	frozen    map[string]int // pids by service
 	disk      string         // small one of the spool
-	elsewhere *program       // the driver
+	elsewhere *child.Child   // the driver
 	poison    []place        // written by the fault of that name
 	probe     *probe         // of the fault that is under way
 }
@@ -137,67 +138,14 @@ func (s *stand) close(ctx context.Context) error {
 	var errs []error
 	errs = append(errs, s.thawAll())
 	if s.elsewhere != nil {
-		errs = append(errs, s.elsewhere.end(ctx, syscall.SIGTERM, time.Minute))
+		errs = append(errs, s.elsewhere.End(ctx, syscall.SIGTERM, time.Minute))
 	}
 	return errors.Join(append(errs, s.unmount())...)
 }
 
-// program is one of ours that goes on until it is ended.
-type program struct {
-	cmd    *exec.Cmd
-	output string        // file of what it says
-	done   chan struct{} // closed when it has ended
-}
-
-// begin starts a program in a folder, with additional variables.
-func (s *stand) begin(ctx context.Context, name, folder, output string, environ []string, args ...string) (*program, error) {
-	log, err := os.Create(output)
-	if err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
-	}
-	defer log.Close()
-	p := &program{
-		// No context: it ends by its end alone, in good order.
-		cmd:    exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.binaries, name), args...),
-		output: output, done: make(chan struct{}),
-	}
-	p.cmd.Dir, p.cmd.Env = folder, append(os.Environ(), environ...)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
-	}
-	go func() {
-		_ = p.cmd.Wait() // how it ended is in ProcessState
-		close(p.done)
-	}()
-	return p, nil
-}
-
-// end sends a signal and waits, and kills what has not ended in time.
-func (p *program) end(ctx context.Context, signal syscall.Signal, within time.Duration) error {
-	_ = p.cmd.Process.Signal(signal) // it may have ended
-	timer := time.NewTimer(within)
-	defer timer.Stop()
-	select {
-	case <-p.done:
-		return nil
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	_ = p.cmd.Process.Kill()
-	<-p.done
-	return fmt.Errorf("%s did not end on %v within %s", filepath.Base(p.cmd.Path), signal, within)
-}
-
-// ended reports that the program is no longer there, with what it said last.
-func (p *program) ended() error {
-	select {
-	case <-p.done:
-		said, _ := os.ReadFile(p.output)
-		return fmt.Errorf("%s has ended (%s): %s", filepath.Base(p.cmd.Path), p.cmd.ProcessState, bytes.TrimSpace(said))
-	default:
-		return nil
-	}
+// begin starts one of our programs in a folder, with additional variables.
+func (s *stand) begin(ctx context.Context, name, folder, output string, environ []string, args ...string) (*child.Child, error) {
+	return child.Command{Path: filepath.Join(s.binaries, name), Args: args, Dir: folder, Environ: environ, Log: output}.Start(ctx)
 }
 
 // driverElsewhere starts the driver as on another machine: in an empty folder, which is
@@ -219,10 +167,10 @@ func driverElsewhere(ctx context.Context, s *stand) error {
 		return err
 	}
 	return poll(ctx, 200*time.Millisecond, 2*time.Minute, func() error {
-		if err := s.elsewhere.ended(); err != nil {
+		if err := s.elsewhere.Ended(); err != nil {
 			return backoff.Permanent(err)
 		}
-		said, err := os.ReadFile(s.elsewhere.output)
+		said, err := os.ReadFile(s.elsewhere.Log())
 		if err != nil {
 			return err
 		}
@@ -236,7 +184,7 @@ func driverElsewhere(ctx context.Context, s *stand) error {
 // driverBack ends it in good order and starts the stack's own again.
 func driverBack(ctx context.Context, s *stand) (err error) {
 	if s.elsewhere != nil {
-		err = s.elsewhere.end(ctx, syscall.SIGTERM, time.Minute)
+		err = s.elsewhere.End(ctx, syscall.SIGTERM, time.Minute)
 		s.elsewhere = nil
 	}
 	return errors.Join(err, s.stack(ctx, "start", service.Sparkjob))

@@ -135,13 +135,13 @@ func (s *stand) underLoad(ctx context.Context, f Fault, row *Row) (ledgers []str
 	gone := false
 	defer func() {
 		if !gone {
-			_ = visitors.end(ctx, syscall.SIGTERM, 10*time.Second) // there is another error already
+			_ = visitors.End(ctx, syscall.SIGTERM, 10*time.Second) // there is another error already
 		}
 	}()
 	if err := sleep(ctx, settle); err != nil {
 		return nil, err
 	}
-	if err := visitors.ended(); err != nil {
+	if err := visitors.Ended(); err != nil {
 		return nil, err
 	}
 
@@ -159,11 +159,11 @@ func (s *stand) underLoad(ctx context.Context, f Fault, row *Row) (ledgers []str
 	if ctx.Err() != nil {
 		return nil, flowing
 	}
-	if err := visitors.ended(); err != nil {
+	if err := visitors.Ended(); err != nil {
 		return nil, errors.Join(flowing, err)
 	}
 	gone = true
-	err = visitors.end(ctx, syscall.SIGINT, 30*time.Second)
+	err = visitors.End(ctx, syscall.SIGINT, 30*time.Second)
 	probing.endSending()
 	row.Seconds = max(probing.longest(began), 0).Seconds()
 	row.Spooled = probing.spooledSoFar()
