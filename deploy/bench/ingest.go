@@ -94,7 +94,7 @@ func (b *bench) serve(ctx context.Context, name string, env []string, args ...st
 	if err != nil {
 		return server{}, err
 	}
-	b.cleanup(p.stop)
+	b.cleanup(func() error { return p.stop(ctx) })
 	return server{p, "http://" + address + "/events"}, p.answers(ctx, "http://"+address+"/healthz")
 }
 

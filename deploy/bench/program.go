@@ -34,9 +34,9 @@ func (b *bench) start(ctx context.Context, name string, env []string, args ...st
 	return program{p}, err
 }
 
-// stop tells the program to end, and waits for it, also after Ctrl-C.
-func (p program) stop() error {
-	return p.End(context.Background(), syscall.SIGTERM, endTimeout)
+// stop tells the program to end, and waits for it, also if ctx has ended.
+func (p program) stop(ctx context.Context) error {
+	return p.End(context.WithoutCancel(ctx), syscall.SIGTERM, endTimeout)
 }
 
 // answers waits until a GET of the address is answered with 200.

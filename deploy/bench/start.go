@@ -62,7 +62,7 @@ func startRound(ctx context.Context, r *round) (err error) {
 	began := time.Now()
 	err = r.firstRow(ctx)
 	took := time.Since(began)
-	if err := errors.Join(err, job.stop()); err != nil {
+	if err := errors.Join(err, job.stop(ctx)); err != nil {
 		return err
 	}
 	return r.add("task submit, to the first row", "s", took.Seconds())
