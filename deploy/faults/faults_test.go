@@ -61,7 +61,7 @@ func TestChosen(t *testing.T) {
 	}
 	for want, c := range map[string]command{
 		`no fault "flood", only nothing, `: {Only: []string{"flood"}, Rate: 1, Runs: 1},
-		"--rate is 0":                      {Runs: 1},
+		"--rate is -1":                     {Rate: -1, Runs: 1},
 		"--runs is 0":                      {Rate: 1},
 		"without --only":                   {Only: []string{"nothing"}, Readme: true, Rate: 1, Runs: 1},
 	} {
