@@ -18,8 +18,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-
-	"example.com/bookstore/schema/env"
 )
 
 const description = `Kills what carries events, under load, and looks whether one is lost.
@@ -114,9 +112,6 @@ func main() {
 }
 
 func run(args []string) (code int, err error) {
-	if err := env.Load(); err != nil {
-		return 1, err
-	}
 	var c command
 	parser, err := kong.New(&c, kong.Name("faults"), kong.Description(description), kong.ShortUsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 80}))
@@ -141,6 +136,9 @@ func run(args []string) (code int, err error) {
 	}
 	if err != nil {
 		return 1, fmt.Errorf("reading what the environment says of the stack: %w", err)
+	}
+	if copies := min(w.KafkaCopies, w.CassandraCopies); c.Cluster && copies < 3 {
+		return 1, fmt.Errorf("the stack has %d copies of what it keeps, and not 3: nothing would be proven", copies)
 	}
 	chosen, err := c.chosen()
 	if err != nil {

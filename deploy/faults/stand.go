@@ -33,6 +33,8 @@ type where struct {
 	CassandraHosts        []string      `env:"CASSANDRA_HOSTS" required:"" hidden:""`
 	CassandraPort         int           `env:"CASSANDRA_PORT" required:"" hidden:""`
 	CassandraDatacenter   string        `env:"CASSANDRA_DATACENTER" required:"" hidden:""`
+	KafkaCopies           int           `env:"KAFKA_REPLICATION_FACTOR" required:"" hidden:""`
+	CassandraCopies       int           `env:"CASSANDRA_REPLICATION_FACTOR" required:"" hidden:""`
 	JobPassword           secret.String `name:"cassandra-job-password" env:"CASSANDRA_JOB_PASSWORD" required:"" hidden:""`
 }
 
