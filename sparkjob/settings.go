@@ -113,7 +113,7 @@ func (s stalledSettings) Validate() error {
 type watchSettings struct {
 	stalledSettings `embed:""`
 
-	MaxFailures int    `env:"SPARKJOB_MAX_FAILURES" default:"5" group:"Watching:" help:"How often a query may fail in a row, without a micro-batch in between, until the job ends (${env})."`
+	MaxFailures int    `env:"SPARKJOB_MAX_FAILURES" default:"20" group:"Watching:" help:"How often a query may fail in a row, without a micro-batch in between, until the job ends (${env})."`
 	MetricsAddr string `env:"SPARKJOB_METRICS_ADDR" group:"Watching:" placeholder:"HOST:PORT" help:"Where /metrics and /healthz are served; nowhere if empty (${env})."`
 	LogFormat   string `env:"SPARKJOB_LOG_FORMAT" default:"lines" enum:"lines,text,json" group:"Watching:" help:"What submit prints: lines for people, or a log as text or json (${env})."`
 }
