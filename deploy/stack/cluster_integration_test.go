@@ -254,7 +254,8 @@ func (p *program) wantEvents(t *testing.T, ids []string) {
 		missing[id] = true
 	}
 	waitFor(t, strconv.Itoa(len(ids))+" acknowledged events in the topic", time.Minute, func() bool {
-		if message, ok := consumer.Poll(100).(*kafka.Message); ok {
+		// All that is there at once: waitFor rests after each look.
+		for message, ok := consumer.Poll(100).(*kafka.Message); ok; message, ok = consumer.Poll(100).(*kafka.Message) {
 			var event struct {
 				ID string `json:"event_id"`
 			}
