@@ -168,18 +168,21 @@ func TestOfBatches(t *testing.T) {
 // forgotten.
 func TestWatchTakesWhatIsThere(t *testing.T) {
 	now := time.Now()
-	w := &watch{waiting: map[string]time.Time{}}
+	w := &watch{waiting: map[string]*waiting{}}
 	w.add(sampled{"a", now.Add(-3 * time.Second)})
 	w.add(sampled{"b", now.Add(-time.Second)})
+	if ids, left, closed := w.due(now); len(ids) != 2 || left != 2 || !closed.IsZero() {
+		t.Errorf("to look for: %v of %d, closed at %v; want both, and not closed", ids, left, closed)
+	}
 	w.take(map[string]time.Time{"a": now.Add(-2 * time.Second)}, now)
 	if len(w.visible) != 1 || w.visible[0] != 3 || len(w.written) != 1 || w.written[0] != 1 {
 		t.Errorf("seen after %v s, written after %v s; want 3 and 1", w.visible, w.written)
 	}
-	if ids, closed := w.ids(); !slices.Equal(ids, []string{"b"}) || !closed.IsZero() {
-		t.Errorf("%v wait, closed at %v; want b, and not closed", ids, closed)
-	}
 	w.close()
-	if _, closed := w.ids(); closed.IsZero() {
-		t.Error("it is not closed")
+	if ids, left, closed := w.due(now.Add(49 * time.Millisecond)); len(ids) != 0 || left != 1 || closed.IsZero() {
+		t.Errorf("soon after: %v of %d, closed at %v; want to look for none yet, and closed", ids, left, closed)
+	}
+	if ids, _, _ := w.due(now.Add(51 * time.Millisecond)); !slices.Equal(ids, []string{"b"}) {
+		t.Errorf("to look for: %v, want b", ids)
 	}
 }

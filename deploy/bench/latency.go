@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -44,26 +43,43 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	b.say("starting the store and all queries of the job")
-	return errors.Join(b.stackCommand(ctx, "start", "store"), b.stackCommand(ctx, "start", "sparkjob"))
+	if err := errors.Join(b.stackCommand(ctx, "start", "store"), b.stackCommand(ctx, "start", "sparkjob")); err != nil {
+		return err
+	}
+	c := loadCmd{URL: b.StoreURL + "/events", Connections: 64, Batch: 1, Rate: 100, Duration: jitTime}
+	if b.Quick {
+		c.Duration = quickJITTime
+	}
+	b.say("warming up for %v", c.Duration)
+	_, err = b.load(ctx, c, nil)
+	return err
 }
+
+// How long the JVMs get to compile what they run. Latency is that of a job which has run
+// for a while; how long the first row takes is what start measures.
+const (
+	jitTime      = 150 * time.Second
+	quickJITTime = 60 * time.Second
+)
 
 // Not every event is looked for: to look costs the cores that the path needs.
 const (
 	samplesPerSecond = 20
 	lookEvery        = 20 * time.Millisecond
+	lookAgain        = 0.05        // of the time for which an event has been waiting, if that is more
 	lookTimeout      = time.Minute // after the last event
 )
 
 // latencyRound sends events at a rate, and looks for some of them in Cassandra from the
 // moment when they were acknowledged.
 func (r *round) latencyRound(ctx context.Context, rate int) error {
-	c := loadCmd{URL: r.StoreURL + "/events", Connections: 64, Batch: 1, Rate: float64(rate), Warmup: 5 * time.Second, Duration: 30 * time.Second}
+	c := loadCmd{URL: r.StoreURL + "/events", Connections: 64, Batch: 1, Rate: float64(rate), Warmup: 5 * time.Second, Duration: 20 * time.Second}
 	if r.Quick {
 		c.Warmup, c.Duration = 5*time.Second, 10*time.Second
 	}
 	c.SampleEvery = max(1, rate/samplesPerSecond)
 	counted := time.Now().Add(c.Warmup)
-	w := &watch{waiting: map[string]time.Time{}}
+	w := &watch{waiting: map[string]*waiting{}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	looking := make(chan error, 1)
@@ -104,16 +120,21 @@ func percentile(metric string, p float64) string { return fmt.Sprintf("%s, p%.0f
 // watch looks for events until each is there.
 type watch struct {
 	mu      sync.Mutex
-	waiting map[string]time.Time // when they were acknowledged, by id
-	closed  time.Time            // when no more came; zero before
+	waiting map[string]*waiting // by id
+	closed  time.Time           // when no more came; zero before
 
 	visible, written []float64 // seconds from then
+}
+
+// waiting is an event that is not there yet.
+type waiting struct {
+	acknowledged, look time.Time // look is when to look for it next
 }
 
 func (w *watch) add(s sampled) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.waiting[s.EventID] = s.At
+	w.waiting[s.EventID] = &waiting{acknowledged: s.At}
 }
 
 // close tells that no more come.
@@ -123,24 +144,32 @@ func (w *watch) close() {
 	w.closed = time.Now()
 }
 
-// ids are those that are not there yet, and whether more may come.
-func (w *watch) ids() (ids []string, closed time.Time) {
+// due are those to look for now, how many are not there yet, and since when no more come.
+// The longer one waits the less it is looked for, since that costs the path its cores.
+func (w *watch) due(now time.Time) (ids []string, left int, closed time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Collect(maps.Keys(w.waiting)), w.closed
+	for id, event := range w.waiting {
+		if now.Before(event.look) {
+			continue
+		}
+		ids = append(ids, id)
+		event.look = now.Add(time.Duration(lookAgain * float64(now.Sub(event.acknowledged))))
+	}
+	return ids, len(w.waiting), w.closed
 }
 
 var errWaiting = errors.New("not all are there")
 
 func (w *watch) look(ctx context.Context, r *round) error {
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		ids, closed := w.ids()
+		ids, left, closed := w.due(time.Now())
 		found, err := cassandra.EventsWritten(ctx, r.stream.session, ids)
 		if err != nil {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		w.take(found, time.Now())
-		switch left := len(ids) - len(found); {
+		switch left -= len(found); {
 		case closed.IsZero() || (left > 0 && time.Since(closed) < lookTimeout):
 			return struct{}{}, errWaiting
 		case left > 0:
@@ -157,7 +186,7 @@ func (w *watch) take(found map[string]time.Time, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, at := range found {
-		acknowledged := w.waiting[id]
+		acknowledged := w.waiting[id].acknowledged
 		delete(w.waiting, id)
 		w.visible = append(w.visible, now.Sub(acknowledged).Seconds())
 		w.written = append(w.written, max(0, at.Sub(acknowledged).Seconds()))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"example.com/bookstore/deploy/bench/figures"
@@ -68,6 +69,7 @@ type measureCmd struct {
 	Figures string `type:"path" required:""`
 	Rounds  int    `default:"3"`
 	Quick   bool
+	Match   string
 
 	Kafka           kafkaclient.Config `embed:"" prefix:"kafka-"`
 	KafkaPartitions int                `env:"KAFKA_PARTITIONS" default:"6"`
@@ -142,10 +144,14 @@ func (c *measureCmd) Run(ctx context.Context) (err error) {
 // turns lets the contenders take turns. Who begins changes from round to round, so that
 // nobody always comes after the same other.
 func turns(ctx context.Context, b *bench, contenders []contender) error {
+	match, err := regexp.Compile(b.Match)
+	if err != nil {
+		return fmt.Errorf("--match: %w", err)
+	}
 	for n := range b.Rounds {
 		for i := range contenders {
 			c := contenders[(i+n)%len(contenders)]
-			if (c.rounds > 0 && n >= c.rounds) || (b.Quick && !c.quick) {
+			if (c.rounds > 0 && n >= c.rounds) || (b.Quick && !c.quick) || !match.MatchString(c.name) {
 				continue
 			}
 			b.say("round %d of %d: %s", n+1, b.Rounds, c.name)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ const (
 // runCmd measures group after group and shows what came out.
 type runCmd struct {
 	Only   []string `placeholder:"GROUP" help:"Only these groups: ${groups}."`
+	Match  string   `placeholder:"REGEXP" help:"Only contenders with a name that matches."`
 	Quick  bool     `help:"A first look: one round, and short ones."`
 	Rounds int      `default:"3" help:"How often the contenders take turns."`
 	Out    string   `type:"path" default:".stack/bench" placeholder:"DIR" help:"Folder for the figures: bench.jsonl, bench.md, and the logs of what was measured."`
@@ -38,6 +40,9 @@ type runCmd struct {
 func (c *runCmd) Validate() error {
 	if c.Rounds < 1 {
 		return fmt.Errorf("--rounds is %d, not at least 1", c.Rounds)
+	}
+	if _, err := regexp.Compile(c.Match); err != nil {
+		return fmt.Errorf("--match: %w", err)
 	}
 	for _, name := range c.Only {
 		if _, ok := findGroup(name); !ok {
@@ -107,6 +112,9 @@ func (c *runCmd) measure(ctx context.Context, g group, lines string) error {
 	args := []string{self, "measure", g.name, "--out", c.Out, "--figures", lines, "--rounds", strconv.Itoa(c.Rounds)}
 	if c.Quick {
 		args = append(args, "--quick")
+	}
+	if c.Match != "" {
+		args = append(args, "--match", c.Match)
 	}
 	if g.services != "" {
 		// Not by `go run`, which does not pass on that this program is told to end.
