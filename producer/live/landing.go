@@ -11,9 +11,13 @@ import (
 const (
 	// samplesPerSecond of the events that arrive are followed until they land, so
 	// that what the page asks of Cassandra does not grow with the traffic.
-	samplesPerSecond = 40
+	samplesPerSecond = 10
 	maxFollowed      = 400
 	longestFollowed  = time.Hour
+	// lookAgain is for how much of the time that an event has waited so far it is not
+	// looked for again: where events wait long because Cassandra is slow, to look for
+	// them as often as for others would make it slower.
+	lookAgain = 0.2
 
 	maxLatencies = 2000
 	maxLanded    = 25
@@ -31,12 +35,18 @@ type Arrived struct {
 	Received time.Time // Kafka's timestamp
 }
 
+// followed is an event that has no row yet, as far as is known.
+type followed struct {
+	Arrived
+	look time.Time // when to look for it next
+}
+
 // landing follows events from their arrival in Kafka to their row in Cassandra.
 type landing struct {
-	followed map[string]Arrived // by event id
-	order    []string           // of their arrival
-	second   int64              // of the latest arrivals, Unix time
-	taken    int                // in that second
+	followed map[string]*followed // by event id
+	order    []string             // of their arrival
+	second   int64                // of the latest arrivals, Unix time
+	taken    int                  // in that second
 
 	latencies []latency
 	landed    []Landed // the latest last
@@ -60,7 +70,7 @@ func (l *landing) arrive(a Arrived) bool {
 	}
 	if l.known == nil {
 		l.known = map[string]bool{}
-		l.followed = map[string]Arrived{}
+		l.followed = map[string]*followed{}
 	}
 	l.known[a.EventID] = true
 	if len(l.recent) < maxRecent {
@@ -85,7 +95,7 @@ func (l *landing) follow(a Arrived) {
 	if _, again := l.followed[a.EventID]; again {
 		return
 	}
-	l.followed[a.EventID] = a
+	l.followed[a.EventID] = &followed{Arrived: a}
 	l.order = append(l.order, a.EventID)
 	if l.waitingSince.IsZero() {
 		l.waitingSince = a.Received
@@ -96,7 +106,7 @@ func (l *landing) follow(a Arrived) {
 	}
 }
 
-// waiting is the ids to look for.
+// waiting is the ids to look for now.
 func (l *landing) waiting(now time.Time) []string {
 	for len(l.order) > 0 && now.Sub(l.followed[l.order[0]].Received) > longestFollowed {
 		delete(l.followed, l.order[0])
@@ -105,7 +115,14 @@ func (l *landing) waiting(now time.Time) []string {
 	if len(l.order) == 0 {
 		l.waitingSince = time.Time{}
 	}
-	return slices.Clone(l.order)
+	var ids []string
+	for _, id := range l.order {
+		if a := l.followed[id]; !now.Before(a.look) {
+			ids = append(ids, id)
+			a.look = now.Add(time.Duration(lookAgain * float64(now.Sub(a.Received))))
+		}
+	}
+	return ids
 }
 
 // land takes the events that were found, by id with the time at which they were

@@ -39,7 +39,10 @@ const (
 	landEvery    = 250 * time.Millisecond
 	queriesEvery = time.Second
 	tablesEvery  = 5 * time.Second
-	retryEvery   = 2 * time.Second
+	// watchedFor is how long after somebody asked the tables are still read: what they
+	// count grows with the day, and is not counted for nobody.
+	watchedFor = time.Minute
+	retryEvery = 2 * time.Second
 
 	// queryTimeout bounds one read of Cassandra, and an attempt to connect.
 	queryTimeout = 5 * time.Second
@@ -71,8 +74,9 @@ type Hub struct {
 	kafka       health
 	activity    health
 	cassandra   health
-	tables      tables // nil while Cassandra cannot be read
-	news        bool   // events have landed since the last publication
+	tables      tables    // nil while Cassandra cannot be read
+	news        bool      // events have landed since the last publication
+	asked       time.Time // when somebody asked for a snapshot last
 	subscribers map[chan *Snapshot]struct{}
 }
 
@@ -120,7 +124,8 @@ func (h *Hub) Subscribe() (snapshots <-chan *Snapshot, stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.subscribers[s] = struct{}{}
-	s <- h.snapshot(time.Now())
+	h.asked = time.Now()
+	s <- h.snapshot(h.asked)
 	return s, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -132,7 +137,16 @@ func (h *Hub) Subscribe() (snapshots <-chan *Snapshot, stop func()) {
 func (h *Hub) Snapshot() *Snapshot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.snapshot(time.Now())
+	h.asked = time.Now()
+	return h.snapshot(h.asked)
+}
+
+// watched reports whether anybody wants to know what the tables say. At the beginning
+// it is taken to be so, so that the first to ask has an answer.
+func (h *Hub) watched(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.subscribers) > 0 || now.Sub(h.asked) < watchedFor || h.funnel.At.IsZero()
 }
 
 func (h *Hub) snapshot(now time.Time) *Snapshot {
@@ -265,6 +279,9 @@ func (h *Hub) readLanded(ctx context.Context, t tables) error {
 
 func (h *Hub) readCounts(ctx context.Context, t tables) error {
 	now := time.Now().UTC()
+	if !h.watched(now) {
+		return nil
+	}
 	funnel, err := t.Funnel(ctx, now)
 	if err != nil {
 		return err

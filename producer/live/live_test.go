@@ -27,6 +27,7 @@ type fakeTables struct {
 	queries []cassandra.StreamingQuery
 	events  []schema.Event
 	slow    time.Duration // of the counts
+	counted int           // how often
 	closed  int
 }
 
@@ -57,6 +58,7 @@ func (f *fakeTables) Queries(context.Context, string) ([]cassandra.StreamingQuer
 func (f *fakeTables) Funnel(ctx context.Context, _ time.Time) (Funnel, error) {
 	f.mu.Lock()
 	slow, down := f.slow, f.down
+	f.counted++
 	f.mu.Unlock()
 	pause(ctx, slow)
 	return Funnel{Opened: 9, Read: 4, Bought: 2}, down
@@ -188,6 +190,36 @@ func TestSlowSubscribers(t *testing.T) {
 				t.Error("a subscriber that has stopped still gets snapshots")
 			}
 		default:
+		}
+	})
+}
+
+// What the tables count is counted for whoever watches, and for nobody else.
+func TestCountsOnlyWhileWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tables := &fakeTables{queries: running("events")}
+		hub, _ := startHub(t, tables)
+		in := func(d time.Duration) (counted int) {
+			time.Sleep(d)
+			synctest.Wait()
+			tables.set(func() { counted, tables.counted = tables.counted, 0 })
+			return counted
+		}
+		if n := in(10 * time.Minute); n != 1 {
+			t.Errorf("nobody has asked: counted %d times, want once", n)
+		}
+		hub.Snapshot()
+		if n := in(10 * time.Minute); n < 10 || n > 13 {
+			t.Errorf("after a look: counted %d times, want every %v of %v", n, tablesEvery, watchedFor)
+		}
+		_, stop := hub.Subscribe()
+		if n := in(10 * time.Minute); n < 118 || n > 122 {
+			t.Errorf("watched: counted %d times, want every %v of 10 minutes", n, tablesEvery)
+		}
+		stop()
+		in(2 * tablesEvery)
+		if n := in(10 * time.Minute); n > 0 {
+			t.Errorf("watched no more: counted %d times", n)
 		}
 	})
 }

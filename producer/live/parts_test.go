@@ -154,6 +154,20 @@ func TestLanding(t *testing.T) {
 	}
 }
 
+// The longer an event waits the less often it is looked for.
+func TestLandingLooksAgain(t *testing.T) {
+	var l landing
+	l.arrive(arrived("a", noon))
+	for _, look := range []struct {
+		after time.Duration
+		want  int
+	}{{10 * time.Second, 1}, {11 * time.Second, 0}, {12 * time.Second, 1}, {14 * time.Second, 0}} {
+		if got := l.waiting(noon.Add(look.after)); len(got) != look.want {
+			t.Errorf("after %v to look for are %v, want %d", look.after, got, look.want)
+		}
+	}
+}
+
 // However many events come, and however long none lands, little is kept and asked.
 func TestLandingIsBounded(t *testing.T) {
 	var l landing
@@ -180,7 +194,7 @@ func TestLandingIsBounded(t *testing.T) {
 	if got := l.waiting(last.Add(2 * longestFollowed)); len(got) != 0 || len(l.followed) != 0 || !l.waitingSince.IsZero() {
 		t.Errorf("hours later %d are followed, since %v", len(got), l.waitingSince)
 	}
-	for round := range 100 {
+	for round := range 2 * maxLatencies / samplesPerSecond {
 		found := map[string]time.Time{}
 		for i := range samplesPerSecond {
 			id := fmt.Sprint(round, "-", i)
