@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -50,6 +51,9 @@ func main() {
 		return
 	}
 	logger := cfg.logger(os.Stderr)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal has its usual effect
@@ -58,6 +62,10 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// gcPercent lets the heap grow to five times what lives in it before it is looked through:
+// the store keeps little, so 20 MB more buy it an eighth of its throughput. GOGC overrides it.
+const gcPercent = 400
 
 // flushTimeout bounds how long the last spans keep a store that is closing.
 const flushTimeout = 5 * time.Second
