@@ -47,7 +47,7 @@ var Queries = []Query{
 	{Name: "activity_by_minute", Mode: stream.Append, Every: 13 * time.Second},
 	{Name: "reads", Mode: stream.Append, Every: 11 * time.Second},
 	{Name: "funnel", Mode: stream.Append, Every: 9 * time.Second},
-	{Name: "bookstore_activity", ToKafka: true, Mode: stream.Update, Every: time.Second},
+	{Name: "bookstore_activity", ToKafka: true, Mode: stream.Update, Every: 2 * time.Second},
 }
 
 // Names lists the names of Queries.

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"example.com/bookstore/sparkjob/job"
 	"example.com/bookstore/sparkjob/stream"
 )
 
@@ -116,7 +117,7 @@ func (b *Builder) sparkJava(options string) []string {
 }
 
 func (b *Builder) prepareSpark(context.Context) error {
-	err := b.configure("spark", firstNode, nil, []string{"tmp", "local"}, "spark-defaults.conf", "fairscheduler.xml",
+	err := b.configure("spark", firstNode, nil, []string{"tmp", "local"}, "spark-defaults.conf",
 		"log4j2.properties", "loopback.btm", "schema-refresh.btm", "daemon.jvm.options", "connect.jvm.options")
 	if err != nil {
 		return err
@@ -201,42 +202,17 @@ const (
 	probe        = `{"session_id": "` + probeSession + `", "user_context": {"user_id": "stack"}, "spark_version": {}}`
 )
 
-// connectWorks has Spark run a first micro-batch: for that it starts the executors and
-// loads most of its classes, for which no user should have to wait.
+// connectWorks has Spark work a little, for which no user should have to wait.
 func (b *Builder) connectWorks(ctx context.Context) error {
-	text, err := os.ReadFile(filepath.Join(b.Project, "deploy", "spark", "first-batch.sql"))
-	if err != nil {
-		return err
-	}
 	session, err := stream.Connect(ctx, fmt.Sprintf("sc://%s/;user_id=stack;session_id=%s", loopback(b.Config.SparkConnectPort), probeSession))
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	if err := firstBatch(ctx, session, string(text)); err != nil {
-		return fmt.Errorf("running a first micro-batch: %w", err)
+	if err := job.WarmUp(ctx, session); err != nil {
+		return fmt.Errorf("warming Spark up: %w", err)
 	}
 	return nil
-}
-
-func firstBatch(ctx context.Context, session *stream.Session, text string) error {
-	ticks, err := session.ReadStream().Format("rate-micro-batch").Option("rowsPerBatch", 10).Load(ctx)
-	if err != nil {
-		return err
-	}
-	if err := session.CreateTempView(ctx, ticks, "ticks"); err != nil {
-		return err
-	}
-	rows, err := session.SQL(ctx, text)
-	if err != nil {
-		return err
-	}
-	query, err := session.WriteStream(rows).Format("noop").Trigger(stream.Once()).Start(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = query.AwaitTermination(ctx, 0)
-	return err
 }
 
 // connectAnswers asks the server for its version over Spark Connect, and the master

@@ -20,7 +20,9 @@ fields AS (
         events[0].event_id AS event_id,
         events[0].event_type AS event_type,
         events[0].event_time AS time_text,
-        try_cast(upper(events[0].event_time) AS TIMESTAMP) AS event_time,
+        -- Without its Z the time is one of the session's zone, which is UTC. With it Spark
+        -- would look the zone up for each row, by a regular expression that it compiles anew.
+        try_cast(trim(TRAILING 'Z' FROM upper(events[0].event_time)) AS TIMESTAMP) AS event_time,
         events[0].user_id AS user_id,
         events[0].book_id AS book_id
     FROM parsed
