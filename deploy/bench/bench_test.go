@@ -139,6 +139,28 @@ func TestBoundUnderLoad(t *testing.T) {
 	}
 }
 
+// Another value takes the place of the one in force only if it is better by more than two
+// runs of the same differ.
+func TestChoose(t *testing.T) {
+	of := func(rates ...float64) []tried {
+		return []tried{{2, rates[:2]}, {6, rates[2:4]}, {12, rates[4:]}}
+	}
+	for _, test := range []struct {
+		inForce, want int
+		values        []tried
+	}{
+		{6, 6, of(100, 100, 110, 110, 90, 90)},
+		{6, 6, of(100, 100, 110, 110, 114, 114)},
+		{6, 12, of(100, 100, 110, 110, 116, 118)},
+		{6, 2, of(200, 220, 110, 110, 116, 118)},
+		{7, 12, of(100, 100, 110, 110, 111, 111)},
+	} {
+		if got := choose(test.inForce, test.values); got != test.want {
+			t.Errorf("of %v with %d in force the choice is %d, want %d", test.values, test.inForce, got, test.want)
+		}
+	}
+}
+
 // What a query took, from its reports: idle ones count for nothing, and what is warm
 // begins where the first micro-batch ends.
 func TestOfBatches(t *testing.T) {

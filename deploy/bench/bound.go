@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"example.com/bookstore/producer/publisher"
@@ -33,7 +34,11 @@ func (nowhere) Direct(context.Context) error { return nil }
 // visitorRate is the store's default for the requests of one visitor.
 const visitorRate = 200
 
+// gcPercent is the store's, which the load takes as well: neither keeps much.
+const gcPercent = 400
+
 func (c *boundCmd) Run(ctx context.Context) error {
+	debug.SetGCPercent(gcPercent)
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Addr)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.com/bookstore/deploy/stack/supervisor"
@@ -17,10 +19,11 @@ import (
 
 // The contenders of ingest, and what is measured of them.
 const (
-	storeOne      = "store, one event a request"
-	storeArrays   = "store, arrays of 100"
-	tutorialStore = "tutorial: Flask, flush each event"
-	bound         = "store's handler without Kafka"
+	storeOne       = "store, one event a request"
+	storeArrays    = "store, arrays of 100"
+	tutorialStore  = "tutorial: Flask, send and flush each event"
+	confluentFlask = "the same with confluent-kafka"
+	bound          = "store's handler without Kafka"
 
 	halfP50 = "p50 at half the top rate"
 	halfP99 = "p99 at half the top rate"
@@ -37,13 +40,14 @@ const usual = 64
 var ingestContenders = []contender{
 	{name: storeOne, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.store, 1) }},
 	{name: tutorialStore, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.tutorial, 1) }},
+	{name: confluentFlask, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.confluent, 1) }},
 	{name: storeArrays, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.store, 100) }},
 	{name: bound, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.bound, 1) }},
 }
 
 // ingestState is what prepareIngest has started.
 type ingestState struct {
-	store, tutorial, bound server
+	store, tutorial, confluent, bound server
 }
 
 // server takes events at a URL.
@@ -73,15 +77,28 @@ func prepareIngest(ctx context.Context, b *bench) error {
 		args   []string
 	}{
 		{&b.ingest.store, "store", []string{store}},
-		{&b.ingest.tutorial, "tutorial-store", []string{python, filepath.Join(tutorial, "store.py")}},
+		{&b.ingest.tutorial, "tutorial-store", []string{python, filepath.Join(tutorial, "store.py"), "kafka-python"}},
+		{&b.ingest.confluent, "tutorial-store-confluent", []string{python, filepath.Join(tutorial, "store.py"), "confluent-kafka"}},
 		{&b.ingest.bound, "bound", []string{b.self, "bound"}},
 	} {
 		if *s.server, err = b.serve(ctx, s.name, env, s.args...); err != nil {
 			return err
 		}
 	}
-	return nil
+	// Whoever comes first should not be the one for whom the broker compiles what it runs.
+	c := loadCmd{URL: b.ingest.store.url, Connections: usual, Batch: 1, Duration: brokerJITTime}
+	if b.Quick {
+		c.Duration = quickBrokerJITTime
+	}
+	b.say("warming up the broker for %v", c.Duration)
+	_, err = b.load(ctx, c, nil)
+	return err
 }
+
+const (
+	brokerJITTime      = 20 * time.Second
+	quickBrokerJITTime = 10 * time.Second
+)
 
 // serve starts a server on a port of its own, which it finds in STORE_ADDR.
 func (b *bench) serve(ctx context.Context, name string, env []string, args ...string) (server, error) {
@@ -111,9 +128,10 @@ func (b *bench) makeTopic(ctx context.Context, name string, partitions int) erro
 // ingestRound finds out how much a server takes, and how long it takes for one event at
 // half of that.
 func (r *round) ingestRound(ctx context.Context, s server, batch int) error {
-	connections, duration := []int{16, usual, 256}, 4*time.Second
-	if r.Quick {
-		connections, duration = []int{usual}, 3*time.Second
+	const duration = 3 * time.Second
+	connections := []int{16, usual, 256}
+	if r.Quick || s.Child == r.ingest.confluent.Child { // of which one figure is enough
+		connections = []int{usual}
 	}
 	var top float64 // requests a second
 	for _, n := range connections {
@@ -184,24 +202,32 @@ var spoolWritten = regexp.MustCompile(`(?m)^bookstore_store_spool_written_total 
 // spooled is how many events the store has put into its spool so far, because the broker
 // did not acknowledge them in time.
 func (s server) spooled(ctx context.Context) (float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url[:len(s.url)-len("/events")]+"/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	text, err := metrics(ctx, strings.TrimSuffix(s.url, "/events"))
 	if err != nil {
 		return 0, err
 	}
 	match := spoolWritten.FindSubmatch(text)
 	if match == nil {
-		return 0, fmt.Errorf("GET %s: no metric is called bookstore_store_spool_written_total", request.URL)
+		return 0, errors.New("no metric of the store is called bookstore_store_spool_written_total")
 	}
 	return strconv.ParseFloat(string(match[1]), 64)
+}
+
+// metrics returns what a program tells of itself.
+func metrics(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", request.URL, response.Status)
+	}
+	return io.ReadAll(response.Body)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

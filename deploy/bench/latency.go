@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/montanaflynn/stats"
 
 	"example.com/bookstore/schema/cassandra"
+	"example.com/bookstore/sparkjob/job"
 )
 
 // What is measured of each rate of events.
@@ -22,13 +24,13 @@ const (
 
 // latencyContenders are the rates, in events a second.
 var latencyContenders = []contender{
-	latencyAt(10, false), latencyAt(100, true), latencyAt(1_000, true), latencyAt(3_000, false),
+	latencyAt(10, 1), latencyAt(100, 2), latencyAt(1_000, 2), latencyAt(3_000, 1),
 }
 
 func atRate(rate int) string { return fmt.Sprintf("%d events/s", rate) }
 
-func latencyAt(rate int, quick bool) contender {
-	return contender{name: atRate(rate), quick: quick, rounds: 2, round: func(ctx context.Context, r *round) error {
+func latencyAt(rate, rounds int) contender {
+	return contender{name: atRate(rate), quick: rate == 100, rounds: rounds, round: func(ctx context.Context, r *round) error {
 		return r.latencyRound(ctx, rate)
 	}}
 }
@@ -42,11 +44,26 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 	if err := b.openTables(ctx); err != nil {
 		return err
 	}
-	b.say("starting the store and all queries of the job")
-	if err := errors.Join(b.stackCommand(ctx, "start", "store"), b.stackCommand(ctx, "start", "sparkjob")); err != nil {
+	if err := b.stackCommand(ctx, "start", "store"); err != nil {
 		return err
 	}
-	c := loadCmd{URL: b.StoreURL + "/events", Connections: 64, Batch: 1, Rate: 100, Duration: jitTime}
+	c := loadCmd{URL: b.StoreURL + "/events", Connections: usual, Batch: 100, Rate: 100, Duration: backlogTime}
+	if b.Quick {
+		c.Duration = quickBacklogTime
+	}
+	b.say("writing a backlog for %v", c.Duration)
+	backlog, err := b.load(ctx, c, nil)
+	if err != nil {
+		return err
+	}
+	b.say("starting all queries of the job, which work off %d events", backlog.Events)
+	if err := b.stackCommand(ctx, "start", "sparkjob"); err != nil {
+		return err
+	}
+	if err := b.caughtUp(ctx); err != nil {
+		return err
+	}
+	c = loadCmd{URL: b.StoreURL + "/events", Connections: usual, Batch: 1, Rate: 100, Duration: jitTime}
 	if b.Quick {
 		c.Duration = quickJITTime
 	}
@@ -55,12 +72,39 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 	return err
 }
 
-// How long the JVMs get to compile what they run. Latency is that of a job which has run
-// for a while; how long the first row takes is what start measures.
+// The JVMs compile what the queries run while these work off a backlog, of 10,000 events
+// for each second of the first of these times, and during the second. Latency is that of a
+// job which has run for a while; how long the first row takes is what start measures.
 const (
-	jitTime      = 150 * time.Second
-	quickJITTime = 60 * time.Second
+	backlogTime      = 30 * time.Second
+	jitTime          = 2 * time.Minute
+	quickBacklogTime = 2 * time.Second
+	quickJITTime     = 20 * time.Second
+	catchUpTimeout   = 10 * time.Minute
 )
+
+var lag = regexp.MustCompile(`(?m)^bookstore_job_lag_records\{.*\} (\S+)$`)
+
+// caughtUp waits until every query has processed all that is in the topic.
+func (b *bench) caughtUp(ctx context.Context) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		text, err := metrics(ctx, "http://"+b.MetricsAddr)
+		if err != nil {
+			return struct{}{}, backoff.Permanent(err)
+		}
+		lags := lag.FindAllSubmatch(text, -1)
+		if len(lags) < len(job.Queries)*b.KafkaPartitions {
+			return struct{}{}, errors.New("not every query tells its lag")
+		}
+		for _, match := range lags {
+			if string(match[1]) != "0" {
+				return struct{}{}, fmt.Errorf("a query is %s records behind", match[1])
+			}
+		}
+		return struct{}{}, nil
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(time.Second)), backoff.WithMaxElapsedTime(catchUpTimeout))
+	return err
+}
 
 // Not every event is looked for: to look costs the cores that the path needs.
 const (

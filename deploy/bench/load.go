@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
@@ -40,6 +41,7 @@ type sampled struct {
 }
 
 func (c *loadCmd) Run(ctx context.Context) error {
+	debug.SetGCPercent(gcPercent)
 	config := load.Config{
 		URL: c.URL, Connections: c.Connections, Batch: c.Batch, Rate: c.Rate, Warmup: c.Warmup, Duration: c.Duration, SampleEvery: c.SampleEvery,
 	}

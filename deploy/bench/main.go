@@ -32,11 +32,16 @@ Examples:
   go run ./deploy/bench --quick
 
   # only what comes in over HTTP, and its figures into a folder
-  go run ./deploy/bench --only ingest --rounds 5 --out figures`
+  go run ./deploy/bench --only ingest --rounds 5 --out figures
+
+  # the best settings for this machine
+  go run ./deploy/bench tune`
 
 type commands struct {
 	Run     runCmd     `cmd:"" default:"withargs" help:"Measure, and show what came out (the default)."`
+	Tune    tuneCmd    `cmd:"" help:"Try the settings that depend on the machine, and print the best for this one."`
 	Measure measureCmd `cmd:"" hidden:"" help:"Measure one group on the stack of the environment."`
+	Sweep   sweepCmd   `cmd:"" hidden:"" help:"Try settings on the stack of the environment."`
 	Load    loadCmd    `cmd:"" hidden:"" help:"Send events to a store and print what became of them."`
 	Bound   boundCmd   `cmd:"" hidden:"" help:"Run the store's web server without Kafka: every event is acknowledged at once."`
 }

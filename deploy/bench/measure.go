@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"example.com/bookstore/deploy/bench/figures"
@@ -27,7 +28,8 @@ type contender struct {
 // group is contenders that are compared, on a stack of their own.
 type group struct {
 	name     string
-	services string // of the stack, comma separated; "" for no stack
+	services string   // of the stack, comma separated; "" for no stack
+	environ  []string // settings of the stack that differ
 	// prepare makes what the rounds need. What it starts it hands to bench.cleanup.
 	prepare    func(ctx context.Context, b *bench) error
 	contenders []contender
@@ -39,10 +41,11 @@ const allEngines = "all"
 // groups are all that is measured, in the order of the data's path.
 var groups = []group{
 	{name: "ingest", services: "kafka", prepare: prepareIngest, contenders: ingestContenders},
+	{name: "cold", services: allEngines, prepare: prepareCold, contenders: coldContenders},
 	{name: "stream", services: allEngines, prepare: prepareStream, contenders: streamContenders},
+	{name: "two executors", services: allEngines, environ: twoExecutors, prepare: prepareStream, contenders: executorsContenders},
 	{name: "latency", services: allEngines, prepare: prepareLatency, contenders: latencyContenders},
 	{name: "start", prepare: prepareStart, contenders: startContenders},
-	{name: "scale", services: allEngines, prepare: prepareScale, contenders: scaleContenders},
 }
 
 func findGroup(name string) (group, bool) {
@@ -69,8 +72,13 @@ type measureCmd struct {
 	Figures string `type:"path" required:""`
 	Rounds  int    `default:"3"`
 	Quick   bool
-	Match   string
+	Match   *regexp.Regexp // nil for all
 
+	environment `embed:""`
+}
+
+// environment is what the stack tells of itself.
+type environment struct {
 	Kafka           kafkaclient.Config `embed:"" prefix:"kafka-"`
 	KafkaPartitions int                `env:"KAFKA_PARTITIONS" default:"6"`
 	onTables        `embed:""`
@@ -91,6 +99,14 @@ type bench struct {
 
 // cleanup has f called at the end, the last first.
 func (b *bench) cleanup(f func() error) { b.cleanups = append(b.cleanups, f) }
+
+// end does what was handed to cleanup.
+func (b *bench) end() (err error) {
+	for _, f := range slices.Backward(b.cleanups) {
+		err = errors.Join(err, f())
+	}
+	return err
+}
 
 // say tells a person how far it is.
 func (b *bench) say(format string, args ...any) {
@@ -129,12 +145,7 @@ func (c *measureCmd) Run(ctx context.Context) (err error) {
 		return err
 	}
 	b.lines = lines
-	defer func() {
-		for i := range b.cleanups {
-			err = errors.Join(err, b.cleanups[len(b.cleanups)-1-i]())
-		}
-		err = errors.Join(err, lines.Close())
-	}()
+	defer func() { err = errors.Join(err, b.end(), lines.Close()) }()
 	if err := g.prepare(ctx, b); err != nil {
 		return fmt.Errorf("preparing %s: %w", g.name, err)
 	}
@@ -144,14 +155,10 @@ func (c *measureCmd) Run(ctx context.Context) (err error) {
 // turns lets the contenders take turns. Who begins changes from round to round, so that
 // nobody always comes after the same other.
 func turns(ctx context.Context, b *bench, contenders []contender) error {
-	match, err := regexp.Compile(b.Match)
-	if err != nil {
-		return fmt.Errorf("--match: %w", err)
-	}
 	for n := range b.Rounds {
 		for i := range contenders {
 			c := contenders[(i+n)%len(contenders)]
-			if (c.rounds > 0 && n >= c.rounds) || (b.Quick && !c.quick) || !match.MatchString(c.name) {
+			if (c.rounds > 0 && n >= c.rounds) || (b.Quick && !c.quick) || (b.Match != nil && !b.Match.MatchString(c.name)) {
 				continue
 			}
 			b.say("round %d of %d: %s", n+1, b.Rounds, c.name)

@@ -28,21 +28,18 @@ const (
 
 // runCmd measures group after group and shows what came out.
 type runCmd struct {
-	Only   []string `placeholder:"GROUP" help:"Only these groups: ${groups}."`
-	Match  string   `placeholder:"REGEXP" help:"Only contenders with a name that matches."`
-	Quick  bool     `help:"A first look: one round, and short ones."`
-	Rounds int      `default:"3" help:"How often the contenders take turns."`
-	Out    string   `type:"path" default:".stack/bench" placeholder:"DIR" help:"Folder for the figures: bench.jsonl, bench.md, and the logs of what was measured."`
-	Readme bool     `help:"Put the tables into README.md, in place of those that it has."`
+	Only   []string       `placeholder:"GROUP" help:"Only these groups: ${groups}."`
+	Match  *regexp.Regexp `placeholder:"REGEXP" help:"Only contenders with a name that matches."`
+	Quick  bool           `help:"A first look: one round, and short ones."`
+	Rounds int            `default:"3" help:"How often the contenders take turns."`
+	Out    string         `type:"path" default:".stack/bench" placeholder:"DIR" help:"Folder for the figures: bench.jsonl, bench.md, and the logs of what was measured."`
+	Readme bool           `help:"Put the tables into README.md, in place of those that it has."`
 }
 
 // Validate is called by kong after parsing.
 func (c *runCmd) Validate() error {
 	if c.Rounds < 1 {
 		return fmt.Errorf("--rounds is %d, not at least 1", c.Rounds)
-	}
-	if _, err := regexp.Compile(c.Match); err != nil {
-		return fmt.Errorf("--match: %w", err)
 	}
 	for _, name := range c.Only {
 		if _, ok := findGroup(name); !ok {
@@ -105,37 +102,49 @@ func (c *runCmd) Run(ctx context.Context) error {
 
 // measure has a throwaway stack brought up, and this program measure the group on it.
 func (c *runCmd) measure(ctx context.Context, g group, lines string) error {
+	args := []string{"measure", g.name, "--out", c.Out, "--figures", lines, "--rounds", strconv.Itoa(c.Rounds)}
+	if c.Quick {
+		args = append(args, "--quick")
+	}
+	if c.Match != nil {
+		args = append(args, "--match", c.Match.String())
+	}
+	if err := onStack(ctx, g.services, g.environ, c.Out, args...); err != nil {
+		return fmt.Errorf("measuring %s: %w; the logs are in %s", g.name, err, filepath.Join(c.Out, "logs", g.name))
+	}
+	return nil
+}
+
+// onStack runs this program on a throwaway stack with these services, and with these
+// settings besides its usual ones; without a stack if there are no services.
+func onStack(ctx context.Context, services string, environ []string, out string, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	args := []string{self, "measure", g.name, "--out", c.Out, "--figures", lines, "--rounds", strconv.Itoa(c.Rounds)}
-	if c.Quick {
-		args = append(args, "--quick")
-	}
-	if c.Match != "" {
-		args = append(args, "--match", c.Match)
-	}
-	if g.services != "" {
+	args = append([]string{self}, args...)
+	if services != "" {
 		// Not by `go run`, which does not pass on that this program is told to end.
-		stack, err := build(ctx, filepath.Join(c.Out, "logs"), "./deploy/stack")
+		logs := filepath.Join(out, "logs")
+		if err := os.MkdirAll(logs, 0o755); err != nil {
+			return err
+		}
+		stack, err := build(ctx, logs, "./deploy/stack")
 		if err != nil {
 			return err
 		}
 		on := []string{stack, "exec"}
-		if g.services != allEngines {
-			on = append(on, "--only", g.services)
+		if services != allEngines {
+			on = append(on, "--only", services)
 		}
 		args = append(append(on, "--"), args...)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), environ...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = time.Minute
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("measuring %s: %w; the logs are in %s", g.name, err, filepath.Join(c.Out, "logs", g.name))
-	}
-	return nil
+	return cmd.Run()
 }
 
 func readFigures(name string) ([]figures.Figure, error) {

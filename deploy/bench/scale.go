@@ -13,9 +13,14 @@ import (
 
 // scaleContenders are the same query with more rows, and with more partitions.
 var scaleContenders = []contender{
-	scaleTo(100_000, 6), scaleTo(streamRows, 6), scaleTo(1_000_000, 6), scaleTo(3_000_000, 6),
+	scaleTo(100_000, 6), scaleTo(1_000_000, 6), scaleTo(3_000_000, 6),
 	scaleTo(streamRows, 1), scaleTo(streamRows, 2), scaleTo(streamRows, 12),
 }
+
+// executorsContenders run where the cores are those of two executors.
+var executorsContenders = []contender{scaleTo(streamRows, 6)}
+
+var twoExecutors = []string{"SPARK_WORKER_CORES=2", "SPARK_EXECUTOR_CORES=1", "SPARK_EXECUTOR_MEMORY=512m"}
 
 func rowsIn(rows, partitions int) string {
 	return fmt.Sprintf("%s rows in %d partitions", figures.Number(float64(rows)), partitions)
@@ -23,25 +28,27 @@ func rowsIn(rows, partitions int) string {
 
 func scaleTo(rows, partitions int) contender {
 	return contender{name: rowsIn(rows, partitions), rounds: 1, round: func(ctx context.Context, r *round) error {
-		topic := fmt.Sprintf("bench_scale_%d_%d", rows, partitions)
-		if err := r.preload(ctx, topic, partitions, rows); err != nil {
-			return err
-		}
-		if err := r.streamRound(ctx, rows, func(ctx context.Context) (catchUp, error) { return r.runQuery(ctx, topic, rows) }); err != nil {
-			return err
-		}
-		for _, engine := range []string{service.Kafka, service.Cassandra, service.SparkWorker, service.SparkConnect} {
-			// The worker's is with its executor.
-			status, err := process.Process{Name: engine, PIDFile: filepath.Join(os.Getenv("STACK_DIR"), "run", engine+".pid")}.Status()
-			if err != nil {
-				return err
-			}
-			if err := r.add("memory of "+engine, "MiB", float64(status.RSS>>20)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return r.scaleRound(ctx, rows, partitions)
 	}}
 }
 
-func prepareScale(ctx context.Context, b *bench) error { return b.openTables(ctx) }
+func (r *round) scaleRound(ctx context.Context, rows, partitions int) error {
+	topic, err := r.filledTopic(ctx, rows, partitions)
+	if err != nil {
+		return err
+	}
+	if err := r.streamRound(ctx, rows, func(ctx context.Context) (catchUp, error) { return r.runQuery(ctx, r.jobConfig(topic), rows) }); err != nil {
+		return err
+	}
+	for _, engine := range []string{service.Kafka, service.Cassandra, service.SparkWorker, service.SparkConnect} {
+		// The worker's is with its executors.
+		status, err := process.Process{Name: engine, PIDFile: filepath.Join(os.Getenv("STACK_DIR"), "run", engine+".pid")}.Status()
+		if err != nil {
+			return err
+		}
+		if err := r.add("memory of "+engine, "MiB", float64(status.RSS>>20)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

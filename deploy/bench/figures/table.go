@@ -13,15 +13,6 @@ import (
 
 // Terminal shows figures and verdicts as text for a terminal of 80 columns.
 func Terminal(summaries []Summary, verdicts []Verdict) string {
-	style := table.StyleLight
-	style.Options = table.Options{SeparateHeader: true}
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
-	style.Format.Header = text.FormatUpper
-	show := func(t table.Writer) string {
-		t.SetStyle(style)
-		t.SuppressTrailingSpaces()
-		return t.Render()
-	}
 	var parts []string
 	for group := range groups(summaries) {
 		t := newTable(group[0].Group, "median", "spread")
@@ -33,9 +24,28 @@ func Terminal(summaries []Summary, verdicts []Verdict) string {
 			}
 			t.AppendRow(table.Row{"  " + s.Metric, s.median(), s.spread()})
 		}
-		parts = append(parts, show(t))
+		parts = append(parts, onTerminal(t))
 	}
-	return strings.Join(append(parts, verdictTable(verdicts, show)...), "\n\n")
+	return strings.Join(append(parts, verdictTable(verdicts, onTerminal)...), "\n\n")
+}
+
+// Table shows rows as text for a terminal, numbers to the right.
+func Table(header []any, rows ...[]any) string {
+	t := newTable(header...)
+	for _, row := range rows {
+		t.AppendRow(row)
+	}
+	return onTerminal(t)
+}
+
+func onTerminal(t table.Writer) string {
+	style := table.StyleLight
+	style.Options = table.Options{SeparateHeader: true}
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatUpper
+	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
+	return t.Render()
 }
 
 // Markdown shows the same as tables of a document.

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -151,7 +151,7 @@ func (s *sender) send(ctx context.Context) error {
 		answered := time.Now()
 		accepted := err == nil && status == http.StatusAccepted
 		if !accepted {
-			s.complain(status, err, s.connection.body.Bytes())
+			s.complain(status, err, s.connection.answer.Body())
 		}
 		if accepted && s.Sent != nil && n%s.SampleEvery == 0 {
 			s.Sent(s.requests.eventID(), answered)
@@ -220,7 +220,7 @@ type connection struct {
 	host   string
 	conn   net.Conn // nil while there is none
 	reader *bufio.Reader
-	body   bytes.Buffer // of the last answer
+	answer fasthttp.Response // the last one
 }
 
 func (c *connection) do(ctx context.Context, request []byte) (status int, err error) {
@@ -241,19 +241,13 @@ func (c *connection) do(ctx context.Context, request []byte) (status int, err er
 	if _, err := c.conn.Write(request); err != nil {
 		return 0, err
 	}
-	response, err := http.ReadResponse(c.reader, nil)
-	if err != nil {
+	if err := c.answer.Read(c.reader); err != nil {
 		return 0, err
 	}
-	defer response.Body.Close()
-	c.body.Reset()
-	if _, err := io.Copy(&c.body, response.Body); err != nil {
-		return 0, err
-	}
-	if response.Close {
+	if c.answer.ConnectionClose() {
 		c.close()
 	}
-	return response.StatusCode, nil
+	return c.answer.StatusCode(), nil
 }
 
 func (c *connection) close() {

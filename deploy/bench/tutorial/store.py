@@ -1,20 +1,46 @@
-"""The web store as tutorials have it: each event is sent and flushed in its request."""
+"""The web store as tutorials have it: each event is sent and flushed in its request.
+
+The argument says with which of the two clients that Python has for Kafka.
+"""
 
 import json
 import os
+import sys
 
-from confluent_kafka import Producer
 from flask import Flask, jsonify, request
 
+BROKERS = os.environ["KAFKA_BOOTSTRAP_SERVERS"]
+TOPIC = os.environ["KAFKA_TOPIC"]
+
 app = Flask(__name__)
-producer = Producer({"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]})
+
+if sys.argv[1] == "kafka-python":
+    from kafka import KafkaProducer
+
+    producer = KafkaProducer(
+        bootstrap_servers=BROKERS,
+        key_serializer=str.encode,
+        value_serializer=lambda event: json.dumps(event).encode(),
+    )
+
+    def send(event):
+        producer.send(TOPIC, key=event["user_id"], value=event)
+        producer.flush()
+
+else:
+    from confluent_kafka import Producer
+
+    producer = Producer({"bootstrap.servers": BROKERS})
+
+    def send(event):
+        producer.produce(TOPIC, key=event["user_id"], value=json.dumps(event))
+        producer.flush()
 
 
 @app.post("/events")
 def track_event():
     event = request.get_json()
-    producer.produce(os.environ["KAFKA_TOPIC"], key=event["user_id"], value=json.dumps(event))
-    producer.flush()
+    send(event)
     return jsonify({"event_id": event["event_id"]}), 202
 
 
