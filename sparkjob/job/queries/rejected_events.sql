@@ -2,4 +2,4 @@
 -- All of the key comes from Kafka, so a record read twice is the same row.
 SELECT to_date(received_at) AS day, topic, partition, offset, reason, payload, received_at
 FROM classified
-WHERE reason IS NOT NULL
+WHERE NOT is_event

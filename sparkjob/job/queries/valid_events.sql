@@ -9,4 +9,4 @@ SELECT lower(event_id) AS event_id, event_type,
     user_id, book_id, received_at,
     event_time BETWEEN received_at - INTERVAL '2' MINUTE AND received_at + INTERVAL '1' MINUTE AS on_time
 FROM classified
-WHERE reason IS NULL
+WHERE is_event
