@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,18 +53,15 @@ func readBody(c echo.Context) ([]byte, error) {
 	case !utf8.Valid(body):
 		return nil, invalidJSON("The body is not valid UTF-8.")
 	}
-	if err := json.Unmarshal(body, new(json.RawMessage)); err != nil {
+	if !json.Valid(body) {
+		err := json.Unmarshal(body, new(json.RawMessage)) // which says where
 		return nil, invalidJSON("The body is not JSON: " + err.Error() + ".")
 	}
 	return body, nil
 }
 
-// checkMediaType takes JSON, also as the text/plain that a browser's beacon has to
-// call it.
 func checkMediaType(h http.Header) error {
-	kind, params, err := mime.ParseMediaType(h.Get(echo.HeaderContentType))
-	charset := strings.ToLower(params["charset"])
-	if err != nil || (kind != echo.MIMEApplicationJSON && kind != echo.MIMETextPlain) || (charset != "" && charset != "utf-8") {
+	if !takesMediaType(h.Get(echo.HeaderContentType)) {
 		return &Problem{
 			Type: "unsupported-type", Status: http.StatusUnsupportedMediaType,
 			Detail: "Send application/json, or a beacon's text/plain, in UTF-8.",
@@ -76,6 +74,17 @@ func checkMediaType(h http.Header) error {
 		}
 	}
 	return nil
+}
+
+// takesMediaType takes JSON, also as the text/plain that a browser's beacon has to call
+// it.
+func takesMediaType(given string) bool {
+	if given == echo.MIMEApplicationJSON { // as most have it
+		return true
+	}
+	kind, params, err := mime.ParseMediaType(given)
+	charset := strings.ToLower(params["charset"])
+	return err == nil && (kind == echo.MIMEApplicationJSON || kind == echo.MIMETextPlain) && (charset == "" || charset == "utf-8")
 }
 
 func invalidJSON(detail string) *Problem {
@@ -114,6 +123,9 @@ func (f *fields) text(name string) (value string, ok bool) {
 	raw, ok := f.object[name]
 	if !ok || string(raw) == "null" {
 		return "", false
+	}
+	if raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		return string(raw[1 : len(raw)-1]), true // as it stands, which most do
 	}
 	if err := json.Unmarshal(raw, &value); err != nil {
 		f.fail(name, "is not a string")
