@@ -495,6 +495,9 @@ func TestPasswordsAreNotShown(t *testing.T) {
 		t.Fatalf("no logs of the engines: %v", err)
 	}
 	for _, entry := range logs {
+		if entry.IsDir() { // those of another stack, which had a test fail
+			continue
+		}
 		text, err := os.ReadFile(os.Getenv("STACK_DIR") + "/logs/" + entry.Name())
 		if err != nil {
 			t.Fatal(err)

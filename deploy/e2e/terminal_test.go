@@ -127,7 +127,8 @@ func TestTerminal(t *testing.T) {
 		for range 4 {
 			term.press(t, "\t")
 		}
-		screen = term.await(t, 10*time.Second, ">activity_by_minute", "state", "rows,", "dropped", "watermark 20")
+		// The watermark is told with the micro-batch after the first.
+		screen = term.await(t, 60*time.Second, ">activity_by_minute", "state", "rows,", "dropped", "watermark 20")
 		transcript(t, "watch-state", screen)
 		term.press(t, "?")
 		transcript(t, "watch-help", term.await(t, 10*time.Second, "WATERMARK    event time"))

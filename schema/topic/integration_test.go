@@ -78,12 +78,17 @@ func TestEnsureCompacted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	results, err := client.DescribeConfigs(t.Context(), []kafka.ConfigResource{{Type: kafka.ResourceTopic, Name: spec.Name}})
-	if err != nil {
-		t.Fatal(err)
+	// The broker that is asked may hear of the topic later than the one that made it.
+	var config map[string]kafka.ConfigEntryResult
+	for deadline := time.Now().Add(10 * time.Second); len(config) == 0 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		results, err := client.DescribeConfigs(t.Context(), []kafka.ConfigResource{{Type: kafka.ResourceTopic, Name: spec.Name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		config = results[0].Config
 	}
 	for name, want := range map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "86400000", "segment.ms": "3600000"} {
-		if got := results[0].Config[name].Value; got != want {
+		if got := config[name].Value; got != want {
 			t.Errorf("%s = %q, want %q", name, got, want)
 		}
 	}
