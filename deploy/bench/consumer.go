@@ -37,7 +37,7 @@ func write(ctx context.Context, session *gocql.Session, events <-chan schema.Eve
 
 // insertFromMemory writes events that are there already: what one row a statement comes to
 // at the best.
-func (r *round) insertFromMemory(ctx context.Context, rows int) (catchUp, error) {
+func (b *bench) insertFromMemory(ctx context.Context, rows int) (catchUp, error) {
 	list := make([]schema.Event, rows)
 	for n := range list {
 		list[n] = event(n, time.Now())
@@ -50,15 +50,15 @@ func (r *round) insertFromMemory(ctx context.Context, rows int) (catchUp, error)
 			events <- e
 		}
 	}()
-	err := write(ctx, r.stream.session, events)
+	err := write(ctx, b.stream.session, events)
 	return catchUp{took: time.Since(began)}, err
 }
 
 // consume is what a Go program without Spark might be: it reads the topic, checks each
 // event, inserts it, and commits the offsets at the end.
-func (r *round) consume(ctx context.Context, topic string, rows int) (catchUp, error) {
+func (b *bench) consume(ctx context.Context, topic string, rows int) (catchUp, error) {
 	began := time.Now()
-	consumer, err := kafka.NewConsumer(r.Kafka.ConfigMap(kafka.ConfigMap{
+	consumer, err := kafka.NewConsumer(b.Kafka.ConfigMap(kafka.ConfigMap{
 		"group.id": fmt.Sprintf("bench-%d", began.UnixNano()), "auto.offset.reset": "earliest", "enable.auto.commit": false,
 	}))
 	if err != nil {
@@ -70,7 +70,7 @@ func (r *round) consume(ctx context.Context, topic string, rows int) (catchUp, e
 	}
 	events := make(chan schema.Event, 1000)
 	var working errgroup.Group
-	working.Go(func() error { return write(ctx, r.stream.session, events) })
+	working.Go(func() error { return write(ctx, b.stream.session, events) })
 	working.Go(func() error {
 		defer close(events)
 		for n := 0; n < rows; {

@@ -86,12 +86,7 @@ func prepareIngest(ctx context.Context, b *bench) error {
 		}
 	}
 	// Whoever comes first should not be the one for whom the broker compiles what it runs.
-	c := loadCmd{URL: b.ingest.store.url, Connections: usual, Batch: 1, Duration: brokerJITTime}
-	if b.Quick {
-		c.Duration = quickBrokerJITTime
-	}
-	b.say("warming up the broker for %v", c.Duration)
-	_, err = b.load(ctx, c, nil)
+	_, err = b.loadFor(ctx, "warming up the broker", loadCmd{URL: b.ingest.store.url, Connections: usual, Batch: 1}, brokerJITTime, quickBrokerJITTime)
 	return err
 }
 

@@ -47,12 +47,8 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 	if err := b.stackCommand(ctx, "start", "store"); err != nil {
 		return err
 	}
-	c := loadCmd{URL: b.StoreURL + "/events", Connections: usual, Batch: 100, Rate: 100, Duration: backlogTime}
-	if b.Quick {
-		c.Duration = quickBacklogTime
-	}
-	b.say("writing a backlog for %v", c.Duration)
-	backlog, err := b.load(ctx, c, nil)
+	c := loadCmd{URL: b.StoreURL + "/events", Connections: usual, Batch: 100, Rate: 100}
+	backlog, err := b.loadFor(ctx, "writing a backlog", c, backlogTime, quickBacklogTime)
 	if err != nil {
 		return err
 	}
@@ -63,12 +59,8 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 	if err := b.caughtUp(ctx); err != nil {
 		return err
 	}
-	c = loadCmd{URL: b.StoreURL + "/events", Connections: usual, Batch: 1, Rate: 100, Duration: jitTime}
-	if b.Quick {
-		c.Duration = quickJITTime
-	}
-	b.say("warming up for %v", c.Duration)
-	_, err = b.load(ctx, c, nil)
+	c.Batch = 1
+	_, err = b.loadFor(ctx, "warming up", c, jitTime, quickJITTime)
 	return err
 }
 

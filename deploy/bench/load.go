@@ -105,3 +105,14 @@ func (b *bench) load(ctx context.Context, c loadCmd, sample func(sampled)) (load
 	}
 	return result, result.Check()
 }
+
+// loadFor puts load on a server for a time, or for another if this is a first look, of
+// which no figure is kept. why is what a person is told meanwhile.
+func (b *bench) loadFor(ctx context.Context, why string, c loadCmd, usually, quick time.Duration) (loaded, error) {
+	c.Duration = usually
+	if b.Quick {
+		c.Duration = quick
+	}
+	b.say("%s for %v", why, c.Duration)
+	return b.load(ctx, c, nil)
+}

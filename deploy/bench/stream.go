@@ -151,7 +151,7 @@ func prepareStream(ctx context.Context, b *bench) (err error) {
 func (b *bench) warmUpCassandra(ctx context.Context) error {
 	b.say("warming up Cassandra")
 	for range warmInserts {
-		if _, err := (&round{bench: b}).insertFromMemory(ctx, b.stream.rows); err != nil {
+		if _, err := b.insertFromMemory(ctx, b.stream.rows); err != nil {
 			return err
 		}
 	}
@@ -177,9 +177,8 @@ func (b *bench) warmUpQuery(ctx context.Context, topic string, rows int) error {
 		runs = quickRuns
 	}
 	b.say("warming up the job's query, %d times", runs)
-	r := &round{bench: b}
 	for range runs {
-		if _, err := r.fillTable(ctx, rows, func(ctx context.Context) (catchUp, error) { return r.runQuery(ctx, r.jobConfig(topic), rows) }); err != nil {
+		if _, err := b.fillTable(ctx, rows, func(ctx context.Context) (catchUp, error) { return b.runQuery(ctx, b.jobConfig(topic), rows) }); err != nil {
 			return err
 		}
 	}
@@ -315,8 +314,8 @@ func (r *round) streamRound(ctx context.Context, rows int, fill func(context.Con
 }
 
 // fillTable empties the table, has it filled, and counts what is there.
-func (r *round) fillTable(ctx context.Context, rows int, fill func(context.Context) (catchUp, error)) (catchUp, error) {
-	if err := r.stream.session.Query("TRUNCATE events").WithContext(ctx).Exec(); err != nil {
+func (b *bench) fillTable(ctx context.Context, rows int, fill func(context.Context) (catchUp, error)) (catchUp, error) {
+	if err := b.stream.session.Query("TRUNCATE events").WithContext(ctx).Exec(); err != nil {
 		return catchUp{}, fmt.Errorf("emptying the table: %w", err)
 	}
 	before, err := machine.Busy(ctx)
@@ -331,7 +330,7 @@ func (r *round) fillTable(ctx context.Context, rows int, fill func(context.Conte
 	if err != nil {
 		return catchUp{}, err
 	}
-	if n, err := countEvents(ctx, r.stream.session); err != nil || n != rows {
+	if n, err := countEvents(ctx, b.stream.session); err != nil || n != rows {
 		return catchUp{}, errors.Join(fmt.Errorf("the table has %d rows, not %d", n, rows), err)
 	}
 	c.rows, c.busy = rows, after-before
@@ -355,17 +354,17 @@ func countEvents(ctx context.Context, session *gocql.Session) (rows int, err err
 }
 
 // jobConfig is what the job has by default, with checkpoints of its own.
-func (r *round) jobConfig(topic string) job.Config {
+func (b *bench) jobConfig(topic string) job.Config {
 	return job.Config{
-		Kafka: r.Kafka, Topic: topic, ActivityTopic: schema.ActivityTopicOf(topic), Cassandra: r.database(),
-		CheckpointLocation:   "file://" + filepath.Join(r.folder, "checkpoints", uuid.NewString()),
+		Kafka: b.Kafka, Topic: topic, ActivityTopic: schema.ActivityTopicOf(topic), Cassandra: b.database(),
+		CheckpointLocation:   "file://" + filepath.Join(b.folder, "checkpoints", uuid.NewString()),
 		MaxOffsetsPerTrigger: maxOffsets, MaxOffsetsPerWindowed: maxOffsetsWindowed, ShufflePartitions: shufflePartitions,
 	}
 }
 
 // runQuery has Spark run the job's query of events until all rows are through.
-func (r *round) runQuery(ctx context.Context, config job.Config, rows int) (catchUp, error) {
-	session, err := stream.Connect(ctx, strings.TrimSuffix(r.SparkRemote, "/")+"/;user_id=bench;session_id="+uuid.NewString())
+func (b *bench) runQuery(ctx context.Context, config job.Config, rows int) (catchUp, error) {
+	session, err := stream.Connect(ctx, strings.TrimSuffix(b.SparkRemote, "/")+"/;user_id=bench;session_id="+uuid.NewString())
 	if err != nil {
 		return catchUp{}, err
 	}
@@ -412,27 +411,27 @@ func ofBatches(began time.Time, batches []*stream.Progress) (catchUp, error) {
 
 // runTutorial runs the tutorial's job as an application of its own, which needs the cores
 // that ours has: so ours makes room meanwhile.
-func (r *round) runTutorial(ctx context.Context, topic string) (c catchUp, err error) {
-	if err := r.stackCommand(ctx, "stop", service.SparkConnect); err != nil {
+func (b *bench) runTutorial(ctx context.Context, topic string) (c catchUp, err error) {
+	if err := b.stackCommand(ctx, "stop", service.SparkConnect); err != nil {
 		return c, err
 	}
 	defer func() {
-		err = errors.Join(err, r.stackCommand(ctx, "start", service.SparkConnect))
-		r.stream.used = false
+		err = errors.Join(err, b.stackCommand(ctx, "start", service.SparkConnect))
+		b.stream.used = false
 	}()
 	jars, err := filepath.Abs(".stack/jars/spark")
 	if err != nil {
 		return c, err
 	}
-	cmd := exec.CommandContext(ctx, r.stream.python, filepath.Join(tutorial, "job.py"))
+	cmd := exec.CommandContext(ctx, b.stream.python, filepath.Join(tutorial, "job.py"))
 	cmd.Env = slices.DeleteFunc(append(os.Environ(),
-		"KAFKA_TOPIC="+topic, "CHECKPOINT_LOCATION=file://"+filepath.Join(r.folder, "checkpoints", uuid.NewString()),
+		"KAFKA_TOPIC="+topic, "CHECKPOINT_LOCATION=file://"+filepath.Join(b.folder, "checkpoints", uuid.NewString()),
 		"MAX_OFFSETS_PER_TRIGGER="+strconv.Itoa(maxOffsets),
 		// The workers have the jars of Kafka and Cassandra already.
 		"PYSPARK_SUBMIT_ARGS=--driver-class-path "+filepath.Join(jars, "*")+" pyspark-shell",
-		"PYSPARK_PYTHON="+r.stream.python),
+		"PYSPARK_PYTHON="+b.stream.python),
 		func(pair string) bool { return strings.HasPrefix(pair, "SPARK_REMOTE=") }) // with which it would be a client
-	log, err := os.Create(filepath.Join(r.folder, "tutorial-job.log"))
+	log, err := os.Create(filepath.Join(b.folder, "tutorial-job.log"))
 	if err != nil {
 		return c, err
 	}

@@ -185,10 +185,9 @@ func (s *sweep) run(ctx context.Context, with tuned) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	r := &round{bench: s.bench}
-	config := r.jobConfig(topic)
+	config := s.jobConfig(topic)
 	config.MaxOffsetsPerTrigger, config.ShufflePartitions = with.maxOffsets, with.shufflePartitions
-	fill := func(ctx context.Context) (catchUp, error) { return r.runQuery(ctx, config, s.stream.rows) }
+	fill := func(ctx context.Context) (catchUp, error) { return s.runQuery(ctx, config, s.stream.rows) }
 	if s.workerCores != with.workerCores {
 		if err := s.restart(ctx, with.workerCores); err != nil {
 			return 0, err
@@ -196,13 +195,13 @@ func (s *sweep) run(ctx context.Context, with tuned) (float64, error) {
 	}
 	if !s.warm {
 		for range warmRuns {
-			if _, err := r.fillTable(ctx, s.stream.rows, fill); err != nil {
+			if _, err := s.fillTable(ctx, s.stream.rows, fill); err != nil {
 				return 0, err
 			}
 		}
 		s.warm = true
 	}
-	c, err := r.fillTable(ctx, s.stream.rows, fill)
+	c, err := s.fillTable(ctx, s.stream.rows, fill)
 	if err != nil {
 		return 0, err
 	}

@@ -147,8 +147,8 @@ func createViews(ctx context.Context, session *stream.Session, c Config, maxOffs
 	// A task for each core instead of one for each partition of the topic: a small
 	// micro-batch costs hardly more than its tasks, and the queries share the cores.
 	records = records.Coalesce(ctx, c.ShufflePartitions)
-	if err := session.CreateTempView(ctx, records, sourceView); err != nil {
-		return fmt.Errorf("creating view %s: %w", sourceView, err)
+	if err := createView(ctx, session, sourceView, records); err != nil {
+		return err
 	}
 	for _, name := range names {
 		rows, err := read(ctx, session, name)
@@ -160,9 +160,16 @@ func createViews(ctx context.Context, session *stream.Session, c Config, maxOffs
 				return fmt.Errorf("setting the watermark of view %s: %w", name, err)
 			}
 		}
-		if err := session.CreateTempView(ctx, rows, name); err != nil {
-			return fmt.Errorf("creating view %s: %w", name, err)
+		if err := createView(ctx, session, name, rows); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func createView(ctx context.Context, session *stream.Session, name string, rows sql.DataFrame) error {
+	if err := session.CreateTempView(ctx, rows, name); err != nil {
+		return fmt.Errorf("creating view %s: %w", name, err)
 	}
 	return nil
 }

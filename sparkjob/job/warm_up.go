@@ -24,23 +24,23 @@ func WarmUp(ctx context.Context, session *stream.Session) error {
 	if err != nil {
 		return err
 	}
-	if err := session.CreateTempView(ctx, ticks, "ticks"); err != nil {
-		return fmt.Errorf("creating view ticks: %w", err)
+	if err := createView(ctx, session, "ticks", ticks); err != nil {
+		return err
 	}
 	records, err := session.SQL(ctx, warmUp)
 	if err != nil {
 		return fmt.Errorf("reading warm_up.sql: %w", err)
 	}
-	if err := session.CreateTempView(ctx, records, sourceView); err != nil {
-		return fmt.Errorf("creating view %s: %w", sourceView, err)
+	if err := createView(ctx, session, sourceView, records); err != nil {
+		return err
 	}
 	for _, name := range views {
 		rows, err := read(ctx, session, name)
 		if err != nil {
 			return err
 		}
-		if err := session.CreateTempView(ctx, rows, name); err != nil {
-			return fmt.Errorf("creating view %s: %w", name, err)
+		if err := createView(ctx, session, name, rows); err != nil {
+			return err
 		}
 	}
 	rows, err := read(ctx, session, Names[0])
