@@ -1,12 +1,13 @@
 package web
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
 	"example.com/bookstore/producer/publisher"
@@ -32,25 +33,28 @@ func (s *Server) postEvents(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if body = bytes.TrimSpace(body); body[0] == '[' {
+	if body[0] == '[' {
 		return s.postBatch(c, body)
 	}
 	if len(body) > schema.MaxPayload {
-		return tooLarge("The event has more than 64 KiB.")
+		return cmp.Or[error](checkJSON(body), tooLarge("The event has more than 64 KiB."))
 	}
 	now := s.clock()
 	event, errs := parseEvent(body, now)
 	if len(errs) > 0 {
-		return invalidEvent(errs)
+		return cmp.Or[error](checkJSON(body), invalidEvent(errs))
 	}
 	event.UserID = newVisitor(c).id(event.UserID)
 	return s.publishOne(c, event, now)
 }
 
 func (s *Server) postBatch(c echo.Context, body []byte) error {
-	var items []json.RawMessage
-	if err := json.Unmarshal(body, &items); err != nil {
-		return invalidJSON("The body is not a JSON array: " + err.Error() + ".")
+	var items []jsontext.Value
+	if err := jsonv2.Unmarshal(body, &items, asJSON); err != nil {
+		if err := checkJSON(body); err != nil {
+			return err
+		}
+		return invalidJSON("The body is not JSON: " + err.Error() + ".")
 	}
 	switch {
 	case len(items) == 0:

@@ -14,6 +14,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
 	"example.com/bookstore/producer/catalogue"
@@ -35,7 +37,8 @@ const (
 // into a struct, this keeps to the exact case of names and reports every field.
 type object map[string]json.RawMessage
 
-// readBody returns the JSON text of a request.
+// readBody returns what should be the JSON text of a request, without white space around
+// it.
 func readBody(c echo.Context) ([]byte, error) {
 	r := c.Request()
 	if err := checkMediaType(r.Header); err != nil {
@@ -53,11 +56,19 @@ func readBody(c echo.Context) ([]byte, error) {
 	case !utf8.Valid(body):
 		return nil, invalidJSON("The body is not valid UTF-8.")
 	}
-	if !json.Valid(body) {
-		err := json.Unmarshal(body, new(json.RawMessage)) // which says where
-		return nil, invalidJSON("The body is not JSON: " + err.Error() + ".")
+	if body = bytes.Trim(body, " \t\r\n"); len(body) == 0 {
+		return nil, checkJSON(body)
 	}
 	return body, nil
+}
+
+// checkJSON says where a body is not JSON. Only one that could not be read is looked at
+// a second time.
+func checkJSON(body []byte) error {
+	if err := json.Unmarshal(body, new(json.RawMessage)); err != nil {
+		return invalidJSON("The body is not JSON: " + err.Error() + ".")
+	}
+	return nil
 }
 
 func checkMediaType(h http.Header) error {
@@ -107,6 +118,18 @@ func summary(errs []FieldError) string {
 	return strings.Join(details, "; ") + "."
 }
 
+// given are the values of an event in the store's own shape, nil for what is absent.
+type given struct {
+	EventID   *string `json:"event_id"`
+	EventType *string `json:"event_type"`
+	EventTime *string `json:"event_time"`
+	UserID    *string `json:"user_id"`
+	BookID    *string `json:"book_id"`
+}
+
+// asJSON reads JSON as encoding/json does, but in one pass, and names in their exact case.
+var asJSON = jsonv2.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
 // fields reads an object's values and collects what is wrong with them.
 type fields struct {
 	object object
@@ -115,71 +138,76 @@ type fields struct {
 }
 
 func (f *fields) fail(name, format string, args ...any) {
-	f.errs = append(f.errs, FieldError{Pointer: "#" + f.prefix + "/" + name, Detail: name + " " + fmt.Sprintf(format, args...)})
+	f.errs = append(f.errs, FieldError{Pointer: f.pointer(name), Detail: name + " " + fmt.Sprintf(format, args...)})
 }
 
-// text returns the string called name, and whether it is there. null is absent.
-func (f *fields) text(name string) (value string, ok bool) {
+func (f *fields) pointer(name string) string { return "#" + f.prefix + "/" + name }
+
+// failed tells whether something is wrong with a value already.
+func (f *fields) failed(name string) bool {
+	return slices.ContainsFunc(f.errs, func(e FieldError) bool { return e.Pointer == f.pointer(name) })
+}
+
+// text returns the string called name, nil if it is absent or no string. null is absent.
+func (f *fields) text(name string) *string {
 	raw, ok := f.object[name]
 	if !ok || string(raw) == "null" {
-		return "", false
+		return nil
 	}
-	if raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
-		return string(raw[1 : len(raw)-1]), true // as it stands, which most do
-	}
+	var value string
 	if err := json.Unmarshal(raw, &value); err != nil {
 		f.fail(name, "is not a string")
-		return "", false
+		return nil
 	}
-	return value, true
+	return &value
 }
 
-// required is text that must be there.
-func (f *fields) required(name string) string {
-	before := len(f.errs)
-	value, ok := f.text(name)
-	if !ok && len(f.errs) == before {
+// required is the text of a value that must be there.
+func (f *fields) required(name string, value *string) string {
+	if value != nil {
+		return *value
+	}
+	if !f.failed(name) {
 		f.fail(name, "is missing")
 	}
-	return value
+	return ""
 }
 
-func (f *fields) eventID() string {
-	id, ok := f.text("event_id")
+func (f *fields) eventID(id *string) string {
 	switch {
-	case !ok:
+	case id == nil:
 		return schema.NewEventID()
-	case !schema.ValidEventID(id):
+	case !schema.ValidEventID(*id):
 		f.fail("event_id", "is not a UUID")
 	}
-	return strings.ToLower(id) // one spelling, since the same id is the same event
+	return strings.ToLower(*id) // one spelling, since the same id is the same event
 }
 
-func (f *fields) eventType() schema.EventType {
-	before := len(f.errs)
-	kind := schema.EventType(f.required("event_type"))
-	if len(f.errs) == before && !slices.Contains(schema.EventTypes(), kind) {
+func (f *fields) eventType(kind *string) schema.EventType {
+	t := schema.EventType(f.required("event_type", kind))
+	if !f.failed("event_type") && !slices.Contains(schema.EventTypes(), t) {
 		f.fail("event_type", "is not one of description_open, description_close, purchase")
 	}
-	return kind
+	return t
 }
 
-func (f *fields) bookID() string {
-	before := len(f.errs)
-	id := f.required("book_id")
-	if _, ok := catalogue.ByID(id); !ok && len(f.errs) == before {
+func (f *fields) bookID(id *string) string {
+	book := f.required("book_id", id)
+	if _, ok := catalogue.ByID(book); !ok && !f.failed("book_id") {
 		f.fail("book_id", "is not in the catalogue")
 	}
-	return id
+	return book
 }
 
 // userID returns the visitor that the client names, or "".
-func (f *fields) userID() string {
-	id, ok := f.text("user_id")
-	if n := utf8.RuneCountInString(id); ok && (n < 1 || n > schema.MaxIDLength) {
+func (f *fields) userID(id *string) string {
+	if id == nil {
+		return ""
+	}
+	if n := utf8.RuneCountInString(*id); n < 1 || n > schema.MaxIDLength {
 		f.fail("user_id", "has %d characters, not 1 to %d", n, schema.MaxIDLength)
 	}
-	return id
+	return *id
 }
 
 // bounded returns at if it can be right by the store's clock, else that clock's
@@ -203,26 +231,31 @@ func parseObject(raw []byte) (object, []FieldError) {
 // parseEvent reads an event in the store's own shape. Its UserID is what the
 // client names, or empty.
 func parseEvent(raw []byte, now time.Time) (schema.Event, []FieldError) {
-	o, errs := parseObject(raw)
-	if errs != nil {
-		return schema.Event{}, errs
+	f := &fields{}
+	var g given
+	if raw[0] != '{' || jsonv2.Unmarshal(raw, &g, asJSON) != nil {
+		// Something in it is no string: find out all that is wrong.
+		var errs []FieldError
+		if f.object, errs = parseObject(raw); errs != nil {
+			return schema.Event{}, errs
+		}
+		g = given{f.text("event_id"), f.text("event_type"), f.text("event_time"), f.text("user_id"), f.text("book_id")}
 	}
-	f := &fields{object: o}
-	event := schema.Event{EventID: f.eventID(), EventType: f.eventType(), EventTime: bounded(now, now)}
-	if text, ok := f.text("event_time"); ok {
-		at, err := schema.ParseTime(text)
+	event := schema.Event{EventID: f.eventID(g.EventID), EventType: f.eventType(g.EventType), EventTime: bounded(now, now)}
+	if g.EventTime != nil {
+		at, err := schema.ParseTime(*g.EventTime)
 		if err != nil {
 			f.fail("event_time", "is not an RFC 3339 time such as %s", schema.TimeLayout)
 		}
 		event.EventTime = bounded(at, now)
 	}
-	event.UserID, event.BookID = f.userID(), f.bookID()
+	event.UserID, event.BookID = f.userID(g.UserID), f.bookID(g.BookID)
 	return event, f.errs
 }
 
 // record makes of an event what goes to the topic.
 func record(event schema.Event, now time.Time, traceParent string) (publisher.Record, error) {
-	value, err := json.Marshal(event)
+	value, err := event.MarshalJSON()
 	if err != nil {
 		return publisher.Record{}, fmt.Errorf("encoding an event: %w", err)
 	}
@@ -242,9 +275,13 @@ func (s *Server) publishOne(c echo.Context, event schema.Event, now time.Time) e
 		problem.EventID = event.EventID
 		return problem
 	}
-	return c.JSON(http.StatusAccepted, struct {
+	body, err := json.Marshal(struct {
 		EventID string `json:"event_id"`
 	}{event.EventID})
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	return c.JSONBlob(http.StatusAccepted, body)
 }
 
 // notAcknowledged explains an error of the publisher.

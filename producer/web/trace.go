@@ -22,9 +22,11 @@ var traceForm = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2
 // record belongs to the client's trace, or to the span that trace has made. Without a valid one it begins a trace,
 // which nobody has recorded yet.
 func traceParent(h http.Header) string {
-	given := h.Get(schema.TraceHeader)
-	if m := traceForm.FindStringSubmatch(given); m != nil && strings.Trim(m[1], "0") != "" && strings.Trim(m[2], "0") != "" {
-		return given
+	if given := h.Get(schema.TraceHeader); given != "" {
+		m := traceForm.FindStringSubmatch(given)
+		if m != nil && strings.Trim(m[1], "0") != "" && strings.Trim(m[2], "0") != "" {
+			return given
+		}
 	}
 	var id [24]byte
 	_, _ = rand.Read(id[:]) // never fails

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -21,12 +22,12 @@ func (s *Server) postTrackEvent(c echo.Context) error {
 		return err
 	}
 	if len(body) > schema.MaxPayload {
-		return tooLarge("The event has more than 64 KiB.")
+		return cmp.Or[error](checkJSON(body), tooLarge("The event has more than 64 KiB."))
 	}
 	now := s.clock()
 	event, errs := parseTrackEvent(body, now)
 	if len(errs) > 0 {
-		return invalidEvent(errs)
+		return cmp.Or[error](checkJSON(body), invalidEvent(errs))
 	}
 	event.UserID = newVisitor(c).id(event.UserID)
 	return s.publishOne(c, event, now)
@@ -39,7 +40,8 @@ func parseTrackEvent(raw []byte, now time.Time) (schema.Event, []FieldError) {
 	}
 	f := &fields{object: o}
 	event := schema.Event{
-		EventID: f.eventID(), EventType: f.eventType(), UserID: f.userID(), EventTime: bounded(now, now),
+		EventID: f.eventID(f.text("event_id")), EventType: f.eventType(f.text("event_type")), UserID: f.userID(f.text("user_id")),
+		EventTime: bounded(now, now),
 	}
 	if raw, ok := o["timestamp"]; ok && string(raw) != "null" {
 		at, ok := parseTimestamp(raw)
@@ -56,7 +58,7 @@ func parseTrackEvent(raw []byte, now time.Time) (schema.Event, []FieldError) {
 	case json.Unmarshal(raw, &details.object) != nil:
 		f.fail("details", "is not a JSON object")
 	default:
-		event.BookID = details.bookID()
+		event.BookID = details.bookID(details.text("book_id"))
 	}
 	return event, append(f.errs, details.errs...)
 }
