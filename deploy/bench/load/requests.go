@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// visitors of each connection. Together they are far more than would come near what
-	// the store lets one visitor send in a second.
-	visitors = 100
+	// visitors of each connection, for single events. Together they are far more than would
+	// come near what the store lets one visitor send in a second.
+	visitors    = 100
+	minVisitors = 4 // for arrays, which are fewer and larger: they should stay in the processor's caches
 
 	idField  = `"event_id":"`
 	idLength = 36 // of a UUID
@@ -36,7 +37,7 @@ type visitor struct {
 
 // newRequests makes those of the connection of that number, with so many events each.
 func newRequests(target *url.URL, connection, events int) *requests {
-	r := &requests{visitors: make([]visitor, visitors)}
+	r := &requests{visitors: make([]visitor, max(visitors/events, minVisitors))}
 	books, types := catalogue.Books(), schema.EventTypes()
 	now := time.Now()
 	for i := range r.visitors {
