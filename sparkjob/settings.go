@@ -69,7 +69,7 @@ type adminSettings struct {
 // know under another address.
 type jobSettings struct {
 	CheckpointLocation         string        `env:"CHECKPOINT_LOCATION" group:"Job:" help:"URL of the folder of the checkpoints as Spark sees it; by default one below STACK_DIR (${env})."`
-	Trigger                    time.Duration `env:"SPARK_TRIGGER" default:"0s" group:"Job:" help:"Time between micro-batches; 0s starts the next at once (${env})."`
+	Trigger                    time.Duration `env:"SPARK_TRIGGER" default:"0s" group:"Job:" help:"Least time between micro-batches, of every query; with 0s those of events follow at once, and each other query has its own, of seconds (${env})."`
 	MaxOffsetsPerTrigger       int           `env:"SPARK_MAX_OFFSETS_PER_TRIGGER" default:"50000" group:"Job:" help:"Records a micro-batch at the most (${env})."`
 	MaxOffsetsPerWindowed      int           `name:"max-offsets-per-windowed-trigger" env:"SPARK_MAX_OFFSETS_PER_WINDOWED_TRIGGER" default:"1000000" group:"Job:" help:"The same for queries with windows of event time; what one micro-batch takes of a backlog never falls behind the watermark (${env})."`
 	ShufflePartitions          int           `env:"SPARK_SHUFFLE_PARTITIONS" default:"2" group:"Job:" help:"Partitions of stateful queries, about the number of cores (${env})."`
