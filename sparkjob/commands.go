@@ -75,6 +75,35 @@ func (cmd setupCommand) Run(ctx context.Context) error {
 	return driver.Setup(ctx, c)
 }
 
+type warmUpCommand struct {
+	sparkSettings     `embed:""`
+	cassandraSettings `embed:""`
+	jobSettings       `embed:""`
+}
+
+func (warmUpCommand) Help() string {
+	return `A Spark that has just been started takes many seconds for its first micro-batch: it loads and
+compiles its classes, and connects to Cassandra. This has it take made-up events apart, as the
+queries do, and write them to the table warm_up, from which they vanish. ` + "`task up`" + ` does it.
+Without the tables, of which setup is in charge, they are written nowhere.
+
+Examples:
+  sparkjob warm-up`
+}
+
+// Validate is called by kong after parsing.
+func (cmd warmUpCommand) Validate() error {
+	return errors.Join(cmd.cassandraSettings.Validate(), cmd.jobSettings.Validate())
+}
+
+func (cmd warmUpCommand) Run(ctx context.Context) error {
+	c, err := settings{sparkSettings: cmd.sparkSettings, cassandraSettings: cmd.cassandraSettings, jobSettings: cmd.jobSettings}.driverConfig()
+	if err != nil {
+		return err
+	}
+	return driver.WarmUp(ctx, c, os.Stdout)
+}
+
 type configCommand struct {
 	settings `embed:""`
 }

@@ -19,6 +19,7 @@ import (
 
 type commands struct {
 	Setup  setupCommand  `cmd:"" group:"run" help:"Create the topic, tables and roles where they are absent. Needs CASSANDRA_ADMIN_PASSWORD."`
+	WarmUp warmUpCommand `cmd:"" group:"run" help:"Have a Spark that has just been started practise, so that the job's first micro-batches are quick."`
 	Submit submitCommand `cmd:"" group:"run" help:"Start the job's queries and watch over them until Ctrl-C or SIGTERM, which stops them."`
 	Stop   stopCommand   `cmd:"" group:"run" help:"Stop the job's queries. They go on from their checkpoints at the next submit."`
 

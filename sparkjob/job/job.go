@@ -8,6 +8,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"fmt"
@@ -31,7 +32,7 @@ type Query struct {
 	Name    string            // also that of the table it fills, and of its SQL file
 	ToKafka bool              // writes to Config.ActivityTopic instead of to its table
 	Mode    stream.OutputMode // Cassandra's sink takes Append only
-	Every   time.Duration     // least time between its micro-batches, so that it leaves cores to others
+	Every   time.Duration     // least time between its micro-batches without Config.Trigger, so that it leaves cores to others
 
 	LargeRows bool // a row may have many KiB, so that each is written by itself
 }
@@ -94,7 +95,7 @@ type Config struct {
 	CheckpointLocation    string           // URL of a folder that Spark's driver and executors share
 	MaxOffsetsPerTrigger  int              // records a micro-batch at the most
 	MaxOffsetsPerWindowed int              // the same for queries with windows of event time
-	Trigger               time.Duration    // least time between micro-batches; 0 starts the next at once
+	Trigger               time.Duration    // least time between micro-batches of any query; 0 for Query.Every of each
 	ShufflePartitions     int              // of stateful queries, fixed in a checkpoint when it is first made
 }
 
@@ -202,23 +203,28 @@ func Start(ctx context.Context, session *stream.Session, c Config, name string) 
 		Option("checkpointLocation", c.Checkpoint(name)).
 		OutputMode(query.Mode).
 		QueryName(name).
-		Trigger(stream.ProcessingTime(max(c.Trigger, query.Every)))
+		Trigger(stream.ProcessingTime(cmp.Or(c.Trigger, query.Every)))
 	if query.ToKafka {
 		writer.Format("kafka").
 			Options(c.Kafka.SparkOptions()).
 			Option("topic", c.ActivityTopic)
 	} else {
-		writer.Format("org.apache.spark.sql.cassandra").
-			Option("keyspace", cassandra.Keyspace).
-			Option("table", name).
-			Options(connection(c.Cassandra, c.TrustStore)).
-			Options(writeSettings)
+		toTable(writer, c, name)
 		if query.LargeRows {
 			// A single row is no batch. Cassandra refuses a batch of more than 50 KiB.
 			writer.Option("spark.cassandra.output.batch.size.rows", 1)
 		}
 	}
 	return writer.Start(ctx)
+}
+
+// toTable has a query write to a table.
+func toTable(writer *stream.Writer, c Config, table string) {
+	writer.Format("org.apache.spark.sql.cassandra").
+		Option("keyspace", cassandra.Keyspace).
+		Option("table", table).
+		Options(connection(c.Cassandra, c.TrustStore)).
+		Options(writeSettings)
 }
 
 // WritesActivity reports whether a query writes to Config.ActivityTopic.

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"strings"
 
 	"example.com/bookstore/sparkjob/stream"
 )
@@ -11,15 +12,19 @@ import (
 //go:embed warm_up.sql
 var warmUp string
 
-// warmUpRows are enough for the executors to compile the most of what each row goes
-// through, and take a few seconds.
-const warmUpRows = 50_000
+const (
+	// warmUpRows are enough for the executors to compile the most of what each row goes
+	// through, and take some seconds.
+	warmUpRows  = 50_000
+	warmUpTable = "warm_up"
+)
 
 // WarmUp has a Spark cluster that has run nothing yet take made-up records apart, as the
-// queries do. So it starts its executors and loads and compiles most of its classes, for
-// which nobody has to wait who submits the job. Nothing is read from Kafka or written
-// anywhere. The session is of no use for the job afterwards.
-func WarmUp(ctx context.Context, session *stream.Session) error {
+// queries do, and write them to the table warm_up. So it starts its executors, connects
+// them to Cassandra, and loads and compiles most of its classes, for which nobody has to
+// wait who submits the job. Without a Config the records are written nowhere. The session
+// is of no use for the job afterwards.
+func WarmUp(ctx context.Context, session *stream.Session, c *Config) error {
 	ticks, err := session.ReadStream().Format("rate-micro-batch").Option("rowsPerBatch", warmUpRows).Load(ctx)
 	if err != nil {
 		return err
@@ -47,7 +52,14 @@ func WarmUp(ctx context.Context, session *stream.Session) error {
 	if err != nil {
 		return err
 	}
-	query, err := session.WriteStream(rows).Format("noop").Trigger(stream.Once()).Start(ctx)
+	writer := session.WriteStream(rows).Trigger(stream.Once())
+	if c == nil {
+		writer.Format("noop")
+	} else {
+		toTable(writer, *c, warmUpTable)
+		writer.Option("checkpointLocation", strings.TrimSuffix(c.CheckpointLocation, "/")+"/"+warmUpTable)
+	}
+	query, err := writer.Start(ctx)
 	if err != nil {
 		return err
 	}

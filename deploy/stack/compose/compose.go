@@ -54,6 +54,8 @@ func New(cfg service.Config, project string, out io.Writer) *Stack {
 		case service.SparkWorker: // there may be several, none with a port of this machine
 			svc.Address = "containers, listed by the master"
 			svc.Answers, svc.With = b.WorkersAnswer, nil
+		case service.SparkConnect:
+			svc.Works = s.warmUp
 		case service.Sparkjob:
 			svc.Answers = func(ctx context.Context) error {
 				_, err := s.read(ctx, "exec", "-T", service.Sparkjob, "sparkjob", "status")
@@ -158,6 +160,17 @@ func (s *Stack) work(ctx context.Context, svc *service.Service) error {
 	defer cancel()
 	if err := svc.Works(ctx); err != nil {
 		return s.withLog(ctx, svc, err)
+	}
+	return nil
+}
+
+// warmUp has Spark practise what the job's queries do, from this machine.
+func (s *Stack) warmUp(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "run", "./sparkjob", "warm-up")
+	cmd.Dir = s.project
+	cmd.Env = append(os.Environ(), "STACK=compose")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("running sparkjob warm-up: %w\n%s", err, out)
 	}
 	return nil
 }

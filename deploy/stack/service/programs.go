@@ -68,22 +68,33 @@ func (b *Builder) Build(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// Setup creates topics, tables and roles where absent, and keeps what it says in the
-// log of that name.
-func (b *Builder) Setup(ctx context.Context) error {
-	log, err := os.Create(b.SetupLog())
+// Setup creates topics, tables and roles where absent.
+func (b *Builder) Setup(ctx context.Context) error { return b.run(ctx, "setup") }
+
+// WarmUp has Spark practise what the job's queries do, for which no user should have to
+// wait. The program must have been built.
+func (b *Builder) WarmUp(ctx context.Context) error { return b.run(ctx, "warm-up") }
+
+// run runs a command of the driver's, and keeps what it says in the log of that name.
+func (b *Builder) run(ctx context.Context, command string) error {
+	if err := os.MkdirAll(filepath.Dir(b.CommandLog(command)), 0o755); err != nil {
+		return fmt.Errorf("running sparkjob %s: %w", command, err)
+	}
+	log, err := os.Create(b.CommandLog(command))
 	if err != nil {
-		return fmt.Errorf("running sparkjob setup: %w", err)
+		return fmt.Errorf("running sparkjob %s: %w", command, err)
 	}
 	defer log.Close()
-	cmd := exec.CommandContext(ctx, b.Bin(Sparkjob), "setup")
+	cmd := exec.CommandContext(ctx, b.Bin(Sparkjob), command)
 	cmd.Dir = b.Project
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("running sparkjob setup: %w", err)
+		return fmt.Errorf("running sparkjob %s: %w", command, err)
 	}
 	return nil
 }
 
-// SetupLog is the log of the last Setup.
-func (b *Builder) SetupLog() string { return filepath.Join(b.Dir, "logs", "setup.log") }
+// CommandLog is the log of the last run of a command of the driver's.
+func (b *Builder) CommandLog(command string) string {
+	return filepath.Join(b.Dir, "logs", command+".log")
+}

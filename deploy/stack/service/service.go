@@ -56,8 +56,8 @@ type Service struct {
 	Prepare func(ctx context.Context) error
 	// Answers makes one request and reports why it got no proper answer.
 	Answers func(ctx context.Context) error
-	// Works does a first piece of real work, once it answers after a start; nil where
-	// an answer says enough.
+	// Works does a first piece of real work, once it answers after a start and the tables
+	// are there; nil where an answer says enough.
 	Works func(ctx context.Context) error
 }
 

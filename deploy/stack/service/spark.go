@@ -18,9 +18,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-
-	"example.com/bookstore/sparkjob/job"
-	"example.com/bookstore/sparkjob/stream"
 )
 
 func (b *Builder) sparkMaster() *Service {
@@ -82,7 +79,7 @@ func (b *Builder) sparkConnect() *Service {
 		return append(command, "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal")
 	}
 	s.Answers = b.connectAnswers
-	s.Works = b.connectWorks
+	s.Works = b.WarmUp
 	return s
 }
 
@@ -201,19 +198,6 @@ const (
 	probeSession = "00000000-0000-4000-8000-000000000001"
 	probe        = `{"session_id": "` + probeSession + `", "user_context": {"user_id": "stack"}, "spark_version": {}}`
 )
-
-// connectWorks has Spark work a little, for which no user should have to wait.
-func (b *Builder) connectWorks(ctx context.Context) error {
-	session, err := stream.Connect(ctx, fmt.Sprintf("sc://%s/;user_id=stack;session_id=%s", loopback(b.Config.SparkConnectPort), probeSession))
-	if err != nil {
-		return err
-	}
-	defer session.Close()
-	if err := job.WarmUp(ctx, session); err != nil {
-		return fmt.Errorf("warming Spark up: %w", err)
-	}
-	return nil
-}
 
 // connectAnswers asks the server for its version over Spark Connect, and the master
 // whether the application runs.

@@ -141,13 +141,8 @@ func (s *Stack) Exec(ctx context.Context, names []string, setup bool, args []str
 			code = 1
 		}
 	}()
-	if err := s.Up(ctx, names); err != nil {
+	if err := s.up(ctx, names, setup); err != nil {
 		return 1, err
-	}
-	if setup {
-		if err := s.Setup(ctx); err != nil {
-			return 1, err
-		}
 	}
 	return run(ctx, args)
 }

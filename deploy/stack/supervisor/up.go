@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,7 +26,10 @@ const (
 
 // Up starts what is not running of the named services and what they need, and
 // returns once each answers. When it cannot, it stops again what it started.
-func (s *Stack) Up(ctx context.Context, names []string) error {
+func (s *Stack) Up(ctx context.Context, names []string) error { return s.up(ctx, names, false) }
+
+// up is Up, and makes topics, tables and roles even if nothing of ours is among the services.
+func (s *Stack) up(ctx context.Context, names []string, setup bool) error {
 	wanted, err := s.closure(names)
 	if err != nil {
 		return err
@@ -50,7 +52,7 @@ func (s *Stack) Up(ctx context.Context, names []string) error {
 		s.say("everything runs already")
 		return nil
 	}
-	if err := s.start(ctx, missing); err != nil {
+	if err := s.start(ctx, missing, setup); err != nil {
 		return err
 	}
 	s.say("up after %s", seconds(time.Since(began)))
@@ -97,7 +99,7 @@ func (s *Stack) Start(ctx context.Context, name string) error {
 		s.say("%s runs already", name)
 		return nil
 	}
-	return s.start(ctx, missing)
+	return s.start(ctx, missing, false)
 }
 
 func (s *Stack) state(name string) (process.State, error) {
@@ -155,8 +157,9 @@ func (s *Stack) answering(ctx context.Context, svc *service.Service) error {
 		svc.Name, svc.Address, err), svc.LogFile)
 }
 
-// start looks for what the services need of the machine, then starts them.
-func (s *Stack) start(ctx context.Context, missing []*service.Service) error {
+// start looks for what the services need of the machine, then starts them. Topics, tables
+// and roles are made for the store, or if setup says so.
+func (s *Stack) start(ctx context.Context, missing []*service.Service, setup bool) error {
 	if err := s.builder.Config.CheckSecrets(); err != nil {
 		return err
 	}
@@ -172,20 +175,31 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service) error {
 		steps   []step
 		began   = time.Now()
 	)
+	ours := programsFor(missing, setup)
+	if len(ours) > 0 {
+		steps = append(steps, step{"build", nil, func(ctx context.Context) error { return s.build(ctx, ours...) }})
+	}
+	if slices.Contains(ours, service.Store) {
+		after, err := s.nodesAfter(&service.Service{After: []string{service.Kafka, service.Cassandra}})
+		if err != nil {
+			return err
+		}
+		steps = append(steps, step{"setup", append(after, "build"), func(ctx context.Context) error { return s.command(ctx, "setup", s.builder.Setup) }})
+	}
 	for _, svc := range missing {
 		after, err := s.nodesAfter(svc)
 		if err != nil {
 			return err
 		}
-		switch svc.Name {
-		case service.Store:
-			steps = append(steps,
-				step{"build", nil, func(ctx context.Context) error { return s.build(ctx, service.Store, service.Sparkjob) }},
-				step{"setup", append(slices.Clone(after), "build"), s.setup})
-			after = append(after, "setup")
-		case service.Sparkjob:
-			steps = append(steps, step{"build sparkjob", nil, func(ctx context.Context) error { return s.build(ctx, service.Sparkjob) }})
-			after = append(after, "build sparkjob")
+		if svc.Name == service.Store || svc.Name == service.Sparkjob {
+			after = append(after, "build", "setup")
+		}
+		if svc.Works != nil {
+			steps = append(steps, step{svc.Name + " works", []string{svc.Name, "build", "setup", service.Cassandra}, func(ctx context.Context) error {
+				working, cancel := context.WithTimeout(ctx, svc.Start)
+				defer cancel()
+				return s.command(ctx, "warm-up", func(context.Context) error { return svc.Works(working) })
+			}})
 		}
 		steps = append(steps, step{svc.Name, after, func(ctx context.Context) error {
 			if err := svc.Prepare(ctx); err != nil {
@@ -202,13 +216,7 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service) error {
 			mu.Lock()
 			started = append(started, svc)
 			mu.Unlock()
-			err = waitAnswer(ctx, svc, exited, svc.Start)
-			if err == nil && svc.Works != nil {
-				workCtx, cancel := context.WithTimeout(ctx, svc.Start)
-				defer cancel()
-				err = svc.Works(workCtx)
-			}
-			if err != nil {
+			if err := waitAnswer(ctx, svc, exited, svc.Start); err != nil {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
@@ -339,15 +347,24 @@ func (s *Stack) build(ctx context.Context, names ...string) error {
 	return s.builder.Build(ctx, names...)
 }
 
-func (s *Stack) setup(ctx context.Context) error {
-	if err := os.MkdirAll(filepath.Dir(s.builder.SetupLog()), 0o755); err != nil {
-		return fmt.Errorf("running sparkjob setup: %w", err)
+// programsFor are the programs of ours that starting the services takes.
+func programsFor(services []*service.Service, setup bool) []string {
+	if setup || slices.ContainsFunc(services, func(svc *service.Service) bool { return svc.Name == service.Store }) {
+		return []string{service.Store, service.Sparkjob}
 	}
-	if err := s.builder.Setup(ctx); err != nil {
+	if slices.ContainsFunc(services, func(svc *service.Service) bool { return svc.Name == service.Sparkjob || svc.Works != nil }) {
+		return []string{service.Sparkjob}
+	}
+	return nil
+}
+
+// command runs one of the driver's commands.
+func (s *Stack) command(ctx context.Context, name string, run func(context.Context) error) error {
+	if err := run(ctx); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return withLog(err, s.builder.SetupLog())
+		return withLog(err, s.builder.CommandLog(name))
 	}
 	return nil
 }
@@ -407,14 +424,6 @@ func stillRunning(services []*service.Service) error {
 		}
 	}
 	return nil
-}
-
-// Setup builds the programs and creates topics, tables and roles.
-func (s *Stack) Setup(ctx context.Context) error {
-	if err := s.build(ctx, service.Store, service.Sparkjob); err != nil {
-		return err
-	}
-	return s.setup(ctx)
 }
 
 // Addresses lists where the running services answer.
