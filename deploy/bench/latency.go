@@ -60,18 +60,23 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	c.Batch = 1
-	_, err = b.loadFor(ctx, "warming up", c, jitTime, quickJITTime)
-	return err
+	for _, c.Rate = range []float64{100, 1_000} {
+		if _, err := b.loadFor(ctx, fmt.Sprintf("warming up with %.0f events/s", c.Rate), c, jitTime, quickJITTime); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // The JVMs compile what the queries run while these work off a backlog, of 10,000 events
-// for each second of the first of these times, and during the second. Latency is that of a
-// job which has run for a while; how long the first row takes is what start measures.
+// for each second of the first of these times, and twice during the second: at a low rate
+// they run other code than at a high one. Latency is that of a job which has run for a
+// while; how long the first row takes is what start measures.
 const (
 	backlogTime      = 30 * time.Second
-	jitTime          = 2 * time.Minute
+	jitTime          = time.Minute
 	quickBacklogTime = 2 * time.Second
-	quickJITTime     = 20 * time.Second
+	quickJITTime     = 10 * time.Second
 	catchUpTimeout   = 10 * time.Minute
 )
 
