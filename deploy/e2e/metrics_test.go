@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -243,23 +242,14 @@ func TestMetricsAnswerAnOperatorsQuestions(t *testing.T) {
 // resume is called or the test ends.
 func pauseCassandra(t *testing.T) (resume func()) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(os.Getenv("STACK_DIR"), "run", "cassandra.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var process struct {
-		PID int `json:"pid"`
-	}
-	if err := json.Unmarshal(text, &process); err != nil || process.PID <= 1 {
-		t.Fatalf("%s, %v", text, err)
-	}
+	pid := processOf(t, "cassandra")
 	resume = func() {
-		if err := syscall.Kill(process.PID, syscall.SIGCONT); err != nil {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 			t.Error(err)
 		}
 	}
 	t.Cleanup(resume)
-	if err := syscall.Kill(process.PID, syscall.SIGSTOP); err != nil {
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	return resume

@@ -157,6 +157,9 @@ func (s *Stack) answering(ctx context.Context, svc *service.Service) error {
 		svc.Name, svc.Address, err), svc.LogFile)
 }
 
+// working is added to a service's name for the step of its first piece of work.
+const working = " at work"
+
 // start looks for what the services need of the machine, then starts them. Topics, tables
 // and roles are made for the store, or if setup says so.
 func (s *Stack) start(ctx context.Context, missing []*service.Service, setup bool) error {
@@ -191,14 +194,17 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service, setup boo
 		if err != nil {
 			return err
 		}
-		if svc.Name == service.Store || svc.Name == service.Sparkjob {
+		switch svc.Name {
+		case service.Store:
 			after = append(after, "build", "setup")
+		case service.Sparkjob:
+			after = append(after, "build", "setup", service.SparkConnect+working)
 		}
 		if svc.Works != nil {
-			steps = append(steps, step{svc.Name + " works", []string{svc.Name, "build", "setup", service.Cassandra}, func(ctx context.Context) error {
-				working, cancel := context.WithTimeout(ctx, svc.Start)
+			steps = append(steps, step{svc.Name + working, []string{svc.Name, "build", "setup", service.Cassandra}, func(ctx context.Context) error {
+				limited, cancel := context.WithTimeout(ctx, svc.Start)
 				defer cancel()
-				return s.command(ctx, "warm-up", func(context.Context) error { return svc.Works(working) })
+				return s.command(ctx, "warm-up", func(context.Context) error { return svc.Works(limited) })
 			}})
 		}
 		steps = append(steps, step{svc.Name, after, func(ctx context.Context) error {
