@@ -20,12 +20,16 @@ import (
 	"example.com/bookstore/sparkjob/stream"
 )
 
+func stackCommand(args ...string) *exec.Cmd {
+	cmd := exec.Command("go", append([]string{"run", "./deploy/stack"}, args...)...)
+	cmd.Dir = "../.."
+	return cmd
+}
+
 // stack runs a command of the supervisor on the stack under test.
 func stack(t *testing.T, args ...string) {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"run", "./deploy/stack"}, args...)...)
-	cmd.Dir = "../.."
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := stackCommand(args...).CombinedOutput(); err != nil {
 		t.Fatalf("stack %v: %v\n%s", args, err, out)
 	}
 }
@@ -75,8 +79,7 @@ func TestSubmitOutlivesTheConnectServer(t *testing.T) {
 	meanwhile := post(t, url, 100)
 	awaitOutput(t, driver, "Spark has gone away", 1)
 	// Other than start, the driver does not wait until the server has practised.
-	starting := exec.Command("go", "run", "./deploy/stack", "start", "spark-connect")
-	starting.Dir = "../.."
+	starting := stackCommand("start", "spark-connect")
 	if err := starting.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -51,10 +51,7 @@ func (s *Server) postEvents(c echo.Context) error {
 func (s *Server) postBatch(c echo.Context, body []byte) error {
 	var items []jsontext.Value
 	if err := jsonv2.Unmarshal(body, &items, asJSON); err != nil {
-		if err := checkJSON(body); err != nil {
-			return err
-		}
-		return invalidJSON("The body is not JSON: " + err.Error() + ".")
+		return cmp.Or[error](checkJSON(body), invalidJSON("The body is not JSON: "+err.Error()+"."))
 	}
 	switch {
 	case len(items) == 0:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"example.com/bookstore/sparkjob/job"
 )
@@ -12,9 +11,6 @@ import (
 // warmUpName stands for the name of a job in the identity of the session that warms up. It
 // is always the same, since a 3.5 server keeps at most 100 sessions.
 const warmUpName = "warm-up"
-
-// lookTimeout is for Cassandra to say whether the tables are there.
-const lookTimeout = 5 * time.Second
 
 // WarmUp has Spark practise what the queries do: see job.WarmUp. Where Cassandra does not
 // have the tables yet, or does not answer, it does so without, and says so to out.
@@ -26,7 +22,7 @@ func WarmUp(ctx context.Context, c Config, out io.Writer) error {
 	}
 	defer session.Close()
 	into := &c.Job
-	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	looking, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if err := checkCassandra(looking, c); err != nil {
 		fmt.Fprintf(out, "Spark practises without Cassandra: %v\n", err)

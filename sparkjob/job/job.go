@@ -147,7 +147,11 @@ func createViews(ctx context.Context, session *stream.Session, c Config, maxOffs
 	}
 	// A task for each core instead of one for each partition of the topic: a small
 	// micro-batch costs hardly more than its tasks, and the queries share the cores.
-	records = records.Coalesce(ctx, c.ShufflePartitions)
+	return createViewsOver(ctx, session, records.Coalesce(ctx, c.ShufflePartitions), names)
+}
+
+// createViewsOver makes, or replaces, the views over records as they come from Kafka.
+func createViewsOver(ctx context.Context, session *stream.Session, records sql.DataFrame, names []string) error {
 	if err := createView(ctx, session, sourceView, records); err != nil {
 		return err
 	}

@@ -36,17 +36,8 @@ func WarmUp(ctx context.Context, session *stream.Session, c *Config) error {
 	if err != nil {
 		return fmt.Errorf("reading warm_up.sql: %w", err)
 	}
-	if err := createView(ctx, session, sourceView, records); err != nil {
+	if err := createViewsOver(ctx, session, records, views); err != nil {
 		return err
-	}
-	for _, name := range views {
-		rows, err := read(ctx, session, name)
-		if err != nil {
-			return err
-		}
-		if err := createView(ctx, session, name, rows); err != nil {
-			return err
-		}
 	}
 	rows, err := read(ctx, session, Names[0])
 	if err != nil {

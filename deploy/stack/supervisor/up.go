@@ -183,14 +183,14 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service, setup boo
 		steps = append(steps, step{"build", nil, func(ctx context.Context) error { return s.build(ctx, ours...) }})
 	}
 	if slices.Contains(ours, service.Store) {
-		after, err := s.nodesAfter(&service.Service{After: []string{service.Kafka, service.Cassandra}})
+		after, err := s.withNodes(service.Kafka, service.Cassandra)
 		if err != nil {
 			return err
 		}
 		steps = append(steps, step{"setup", append(after, "build"), func(ctx context.Context) error { return s.command(ctx, "setup", s.builder.Setup) }})
 	}
 	for _, svc := range missing {
-		after, err := s.nodesAfter(svc)
+		after, err := s.withNodes(svc.After...)
 		if err != nil {
 			return err
 		}
@@ -248,17 +248,16 @@ func (s *Stack) start(ctx context.Context, missing []*service.Service, setup boo
 	return err
 }
 
-// nodesAfter are the services, with all their nodes, that a service starts after.
-func (s *Stack) nodesAfter(svc *service.Service) ([]string, error) {
-	var names []string
-	for _, name := range svc.After {
-		other, err := s.find(name)
+// withNodes are the named services with all their nodes.
+func (s *Stack) withNodes(names ...string) (all []string, err error) {
+	for _, name := range names {
+		svc, err := s.find(name)
 		if err != nil {
 			return nil, err
 		}
-		names = append(append(names, name), other.With...)
+		all = append(append(all, name), svc.With...)
 	}
-	return names, nil
+	return all, nil
 }
 
 // prepare checks the machine for what the services need, and fetches what is missing
