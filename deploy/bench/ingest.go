@@ -40,7 +40,7 @@ const usual = 64
 var ingestContenders = []contender{
 	{name: storeOne, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.store, 1) }},
 	{name: tutorialStore, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.tutorial, 1) }},
-	{name: confluentFlask, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.confluent, 1) }},
+	{name: confluentFlask, rounds: 1, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.confluent, 1) }},
 	{name: storeArrays, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.store, 100) }},
 	{name: bound, quick: true, round: func(ctx context.Context, r *round) error { return r.ingestRound(ctx, r.ingest.bound, 1) }},
 }
@@ -86,13 +86,18 @@ func prepareIngest(ctx context.Context, b *bench) error {
 		}
 	}
 	// Whoever comes first should not be the one for whom the broker compiles what it runs.
-	_, err = b.loadFor(ctx, "warming up the broker", loadCmd{URL: b.ingest.store.url, Connections: usual, Batch: 1}, brokerJITTime, quickBrokerJITTime)
-	return err
+	for _, batch := range []int{1, 100} {
+		c := loadCmd{URL: b.ingest.store.url, Connections: usual, Batch: batch}
+		if _, err := b.loadFor(ctx, fmt.Sprintf("warming up the broker with %d a request", batch), c, brokerJITTime, quickBrokerJITTime); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const (
-	brokerJITTime      = 20 * time.Second
-	quickBrokerJITTime = 10 * time.Second
+	brokerJITTime      = 10 * time.Second
+	quickBrokerJITTime = 5 * time.Second
 )
 
 // serve starts a server on a port of its own, which it finds in STORE_ADDR.
