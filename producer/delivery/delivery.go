@@ -203,17 +203,18 @@ func (d *Delivery) abandon(ctx context.Context, c *call) []error {
 // send gives records to the publisher.
 func (d *Delivery) send(records []publisher.Record) *call {
 	c := &call{errs: make([]error, len(records)), answered: make([]bool, len(records)), left: len(records), done: make(chan struct{})}
-	sendings := make([]*sending, len(records))
-	for i, r := range records {
-		sendings[i] = &sending{record: r, call: c, index: i}
-	}
 	if len(d.direct) == 0 {
 		d.progress = time.Now()
 	}
-	d.direct = append(d.direct, sendings...)
-	taken, err := d.publisher.Send(records, func(i int, err error) { d.report(sendings[i], err) })
+	sendings := make([]sending, len(records))
+	for i, r := range records {
+		sendings[i] = sending{record: r, call: c, index: i}
+		d.direct = append(d.direct, &sendings[i])
+	}
+	taken, err := d.publisher.Send(records, func(i int, err error) { d.report(&sendings[i], err) })
 	if taken < len(records) {
-		for _, s := range sendings[taken:] {
+		for i := range sendings[taken:] {
+			s := &sendings[taken+i]
 			s.reported, s.err = true, err
 		}
 		d.beginSpooling(err)
@@ -239,7 +240,9 @@ func (d *Delivery) report(s *sending, err error) {
 	}
 	clear(d.direct[:n]) // for the garbage collector
 	d.direct = d.direct[n:]
-	d.look()
+	if d.spooling { // for settle, which waits for this
+		d.look()
+	}
 }
 
 // look makes the replayer look.

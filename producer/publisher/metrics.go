@@ -9,7 +9,8 @@ import (
 
 // metrics of a Publisher. What librdkafka itself counts comes with its statistics.
 type metrics struct {
-	duration *prometheus.HistogramVec
+	duration             *prometheus.HistogramVec
+	acknowledged, failed prometheus.Observer // of duration
 
 	mu    sync.Mutex
 	stats statistics
@@ -33,11 +34,7 @@ type statistics struct {
 	} `json:"brokers"`
 }
 
-const (
-	statisticsInterval = 5000 // milliseconds
-	resultAcknowledged = "acknowledged"
-	resultFailed       = "failed"
-)
+const statisticsInterval = 5000 // milliseconds
 
 var (
 	inFlightDesc = prometheus.NewDesc("bookstore_store_records_in_flight", "Records taken that the brokers have neither acknowledged nor refused.", nil, nil)
@@ -55,8 +52,7 @@ func newMetrics() *metrics {
 		Help:    "Time from handing a record to the producer until the brokers' acknowledgement or its failure.",
 		Buckets: []float64{.001, .0025, .005, .0075, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"result"})}
-	m.duration.WithLabelValues(resultAcknowledged)
-	m.duration.WithLabelValues(resultFailed)
+	m.acknowledged, m.failed = m.duration.WithLabelValues("acknowledged"), m.duration.WithLabelValues("failed")
 	return m
 }
 

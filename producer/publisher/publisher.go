@@ -179,10 +179,13 @@ type delivery struct {
 	span   trace.Span // nil for none
 }
 
+// untraced are the headers of a record that belongs to no trace.
+var untraced = []kafka.Header{{Key: schema.VersionHeader, Value: []byte(schema.Version)}}
+
 func (p *Publisher) message(r Record, d delivery) *kafka.Message {
-	headers := []kafka.Header{{Key: schema.VersionHeader, Value: []byte(schema.Version)}}
+	headers := untraced
 	if r.TraceParent != "" {
-		headers = append(headers, kafka.Header{Key: schema.TraceHeader, Value: []byte(r.TraceParent)})
+		headers = append(slices.Clip(headers), kafka.Header{Key: schema.TraceHeader, Value: []byte(r.TraceParent)})
 	}
 	return &kafka.Message{
 		TopicPartition: kafka.TopicPartition{Topic: &p.topic, Partition: kafka.PartitionAny},
@@ -305,11 +308,11 @@ func (p *Publisher) watchEvents() {
 			if err == nil && p.reachable.CompareAndSwap(false, true) {
 				p.logger.Info("the Kafka brokers answer again")
 			}
-			result := resultAcknowledged
+			duration := p.metrics.acknowledged
 			if err != nil {
-				result = resultFailed
+				duration = p.metrics.failed
 			}
-			p.metrics.duration.WithLabelValues(result).Observe(time.Since(d.taken).Seconds())
+			duration.Observe(time.Since(d.taken).Seconds())
 			finish(d.span, err)
 			p.inFlight.Add(-1) // before whoever waits for the report looks at it
 			d.report(d.index, err)
