@@ -43,7 +43,7 @@ var groups = []group{
 	{name: "ingest", services: "kafka", prepare: prepareIngest, contenders: ingestContenders},
 	{name: "cold", services: allEngines, prepare: prepareCold, contenders: coldContenders},
 	{name: "stream", services: allEngines, prepare: prepareStream, contenders: streamContenders},
-	{name: "two executors", services: allEngines, environ: twoExecutors, prepare: prepareStream, contenders: executorsContenders},
+	{name: "two executors", services: allEngines, environ: twoExecutors, prepare: prepareTwoExecutors, contenders: executorsContenders},
 	{name: "latency", services: allEngines, prepare: prepareLatency, contenders: latencyContenders},
 	{name: "start", prepare: prepareStart, contenders: startContenders},
 }

@@ -79,9 +79,11 @@ func (c *runCmd) Run(ctx context.Context) error {
 		if (len(c.Only) > 0 && !slices.Contains(c.Only, g.name)) || (c.Quick && !slices.ContainsFunc(g.contenders, func(c contender) bool { return c.quick })) {
 			continue
 		}
+		since := time.Now()
 		if err := c.measure(ctx, g, lines); err != nil {
 			failures = append(failures, err)
 		}
+		fmt.Fprintf(os.Stderr, "%s took %.0f s\n", g.name, time.Since(since).Seconds())
 		if ctx.Err() != nil {
 			break
 		}

@@ -43,11 +43,13 @@ const (
 // streamRows are what waits in Kafka at the beginning.
 const streamRows = 300_000
 
-// Runs before the first that counts, until most is compiled.
+// What comes before the first run that counts, until most is compiled: the executors go on
+// compiling for a few million rows.
 const (
-	warmInserts = 2
-	warmRuns    = 3
-	quickRuns   = 2
+	warmInserts   = 2 // runs
+	warmRows      = 3_000_000
+	warmRowsOfTwo = 1_000_000 // of two executors
+	quickWarmRows = 200_000
 )
 
 // As `task submit` has them by default; the tutorial gets micro-batches of the same size.
@@ -73,7 +75,7 @@ var streamContenders = append([]contender{
 			return r.runQuery(ctx, r.jobConfig(r.stream.topic), r.stream.rows)
 		})
 	}},
-	{name: plainConsumer, rounds: 2, round: func(ctx context.Context, r *round) error {
+	{name: plainConsumer, rounds: 1, round: func(ctx context.Context, r *round) error {
 		return r.streamRound(ctx, r.stream.rows, func(ctx context.Context) (catchUp, error) { return r.consume(ctx, r.stream.topic, r.stream.rows) })
 	}},
 	{name: inserts, quick: true, round: func(ctx context.Context, r *round) error {
@@ -134,9 +136,19 @@ func prepareCold(ctx context.Context, b *bench) (err error) {
 
 // prepareStream has run for a while whatever is compared, so that whoever comes first has
 // no disadvantage.
-func prepareStream(ctx context.Context, b *bench) (err error) {
+func prepareStream(ctx context.Context, b *bench) error { return b.prepareStream(ctx, warmRows) }
+
+// prepareTwoExecutors is the same for a single figure.
+func prepareTwoExecutors(ctx context.Context, b *bench) error {
+	return b.prepareStream(ctx, warmRowsOfTwo)
+}
+
+func (b *bench) prepareStream(ctx context.Context, rows int) (err error) {
 	if err := prepareTables(ctx, b); err != nil {
 		return err
+	}
+	if b.Quick {
+		rows = quickWarmRows
 	}
 	s := &b.stream
 	if s.topic, err = b.filledTopic(ctx, s.rows, b.KafkaPartitions); err != nil {
@@ -145,7 +157,13 @@ func prepareStream(ctx context.Context, b *bench) (err error) {
 	if err := b.warmUpCassandra(ctx); err != nil {
 		return err
 	}
-	return b.warmUpQuery(ctx, s.topic, s.rows)
+	topic, err := b.filledTopic(ctx, rows, b.KafkaPartitions)
+	if err != nil {
+		return err
+	}
+	b.say("warming up the job's query with %d rows", rows)
+	_, err = b.fillTable(ctx, rows, func(ctx context.Context) (catchUp, error) { return b.runQuery(ctx, b.jobConfig(topic), rows) })
+	return err
 }
 
 // warmUpCassandra inserts rows until Cassandra has compiled most of what that takes.
@@ -169,21 +187,6 @@ func prepareTables(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	return b.openTables(ctx)
-}
-
-// warmUpQuery runs the job's query until Spark has compiled most of it.
-func (b *bench) warmUpQuery(ctx context.Context, topic string, rows int) error {
-	runs := warmRuns
-	if b.Quick {
-		runs = quickRuns
-	}
-	b.say("warming up the job's query, %d times", runs)
-	for range runs {
-		if _, err := b.fillTable(ctx, rows, func(ctx context.Context) (catchUp, error) { return b.runQuery(ctx, b.jobConfig(topic), rows) }); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // filledTopic makes a topic with so many events, unless it is there.

@@ -72,6 +72,9 @@ func settings(cores, rows int) []setting {
 	}
 }
 
+// warmRuns are the runs after each start of Spark that do not count.
+const warmRuns = 5
+
 // worthwhile is how much better than the value in force another must be to take its place:
 // two runs of the same differ by as much.
 const worthwhile = 1.05
