@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,7 +34,7 @@ func TestContendersTakeTurns(t *testing.T) {
 		return nil
 	}
 	contenders := []contender{{name: "a", round: turn, quick: true}, {name: "b", round: turn}, {name: "c", round: turn, rounds: 1}}
-	b := &bench{measureCmd: measureCmd{Rounds: 2}}
+	b := &bench{measureCmd: measureCmd{Rounds: 2}, lines: io.Discard}
 	if err := turns(t.Context(), b, contenders); err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +68,20 @@ func TestFloorsAreAboutContenders(t *testing.T) {
 		if n := len([]rune(floor.Name)); n > 34 { // what the table has room for
 			t.Errorf("floor %q has %d characters", floor.Name, n)
 		}
+	}
+}
+
+func TestByStack(t *testing.T) {
+	var got [][]string
+	for _, on := range byStack([]group{
+		{name: "a", services: "kafka"}, {name: "b", services: "all"}, {name: "c", services: "all"},
+		{name: "d", services: "all", environ: []string{"CORES=2"}}, {name: "e"}, {name: "f"},
+	}) {
+		got = append(got, names(on))
+	}
+	want := [][]string{{"a"}, {"b", "c"}, {"d"}, {"e"}, {"f"}}
+	if !slices.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

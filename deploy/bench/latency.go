@@ -73,7 +73,7 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 // they run other code than at a high one. Latency is that of a job which has run for a
 // while; how long the first row takes is what start measures.
 const (
-	backlogTime      = 30 * time.Second
+	backlogTime      = 15 * time.Second
 	jitTime          = time.Minute
 	quickBacklogTime = 2 * time.Second
 	quickJITTime     = 10 * time.Second

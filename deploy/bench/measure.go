@@ -10,8 +10,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"example.com/bookstore/deploy/bench/figures"
+	"example.com/bookstore/deploy/bench/machine"
 	"example.com/bookstore/schema/kafkaclient"
 )
 
@@ -25,7 +27,7 @@ type contender struct {
 	quick bool
 }
 
-// group is contenders that are compared, on a stack of their own.
+// group is contenders that are compared.
 type group struct {
 	name     string
 	services string   // of the stack, comma separated; "" for no stack
@@ -38,14 +40,32 @@ type group struct {
 // allEngines, with topics, tables and roles.
 const allEngines = "all"
 
-// groups are all that is measured, in the order of the data's path.
+// groups are all that is measured, in the order in which it is. Those that come one after
+// the other and ask for the same stack share it: one takes a minute to come up.
 var groups = []group{
 	{name: "ingest", services: "kafka", prepare: prepareIngest, contenders: ingestContenders},
 	{name: "cold", services: allEngines, prepare: prepareCold, contenders: coldContenders},
 	{name: "stream", services: allEngines, prepare: prepareStream, contenders: streamContenders},
-	{name: "two executors", services: allEngines, environ: twoExecutors, prepare: prepareTwoExecutors, contenders: executorsContenders},
 	{name: "latency", services: allEngines, prepare: prepareLatency, contenders: latencyContenders},
+	{name: "two executors", services: allEngines, environ: twoExecutors, prepare: prepareTwoExecutors, contenders: executorsContenders},
 	{name: "start", prepare: prepareStart, contenders: startContenders},
+}
+
+// sameStack tells whether two groups can share a stack.
+func sameStack(a, b group) bool {
+	return a.services != "" && a.services == b.services && slices.Equal(a.environ, b.environ)
+}
+
+// byStack puts groups that share a stack together.
+func byStack(list []group) (stacks [][]group) {
+	for _, g := range list {
+		if n := len(stacks); n > 0 && sameStack(stacks[n-1][0], g) {
+			stacks[n-1] = append(stacks[n-1], g)
+			continue
+		}
+		stacks = append(stacks, []group{g})
+	}
+	return stacks
 }
 
 func findGroup(name string) (group, bool) {
@@ -57,20 +77,21 @@ func findGroup(name string) (group, bool) {
 	return group{}, false
 }
 
-func groupNames() string {
-	var names []string
-	for _, g := range groups {
+func groupNames() string { return strings.Join(names(groups), ", ") }
+
+func names(list []group) (names []string) {
+	for _, g := range list {
 		names = append(names, g.name)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
-// measureCmd measures one group on the stack of the environment.
+// measureCmd measures groups on the stack of the environment.
 type measureCmd struct {
-	Group   string `arg:""`
-	Out     string `type:"path" required:""`
-	Figures string `type:"path" required:""`
-	Rounds  int    `default:"3"`
+	Groups  []string `arg:""`
+	Out     string   `type:"path" required:""`
+	Figures string   `type:"path" required:""`
+	Rounds  int      `default:"3"`
 	Quick   bool
 	Match   *regexp.Regexp // nil for all
 
@@ -84,10 +105,10 @@ type environment struct {
 	onTables        `embed:""`
 }
 
-// bench is what the rounds of a group have in common.
+// bench is what the rounds of the groups on a stack have in common.
 type bench struct {
 	measureCmd
-	group    string
+	group    string // which is measured
 	self     string // this program
 	folder   string // for programs, logs and whatever else
 	lines    io.Writer
@@ -105,6 +126,7 @@ func (b *bench) end() (err error) {
 	for _, f := range slices.Backward(b.cleanups) {
 		err = errors.Join(err, f())
 	}
+	b.cleanups = nil
 	return err
 }
 
@@ -128,16 +150,10 @@ func (r *round) add(metric, unit string, value float64) error {
 	})
 }
 
-func (c *measureCmd) Run(ctx context.Context) (err error) {
-	g, ok := findGroup(c.Group)
-	if !ok {
-		return fmt.Errorf("there is no group %q", c.Group)
-	}
-	b := &bench{measureCmd: *c, group: g.name, folder: filepath.Join(c.Out, "logs", g.name)}
+func (c *measureCmd) Run(ctx context.Context) error {
+	b := &bench{measureCmd: *c}
+	var err error
 	if b.self, err = os.Executable(); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(b.folder, 0o755); err != nil {
 		return err
 	}
 	lines, err := os.OpenFile(c.Figures, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
@@ -145,17 +161,47 @@ func (c *measureCmd) Run(ctx context.Context) (err error) {
 		return err
 	}
 	b.lines = lines
-	defer func() { err = errors.Join(err, b.end(), lines.Close()) }()
+	var failures []error
+	for _, name := range c.Groups {
+		g, ok := findGroup(name)
+		if !ok {
+			failures = append(failures, fmt.Errorf("there is no group %q", name))
+			continue
+		}
+		since := time.Now()
+		if err := b.measureGroup(ctx, g); err != nil {
+			failures = append(failures, fmt.Errorf("measuring %s: %w; the logs are in %s", g.name, err, b.folder))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		b.say("done after %.0f s", time.Since(since).Seconds())
+	}
+	return errors.Join(append(failures, lines.Close())...)
+}
+
+func (b *bench) measureGroup(ctx context.Context, g group) (err error) {
+	b.group, b.folder = g.name, filepath.Join(b.Out, "logs", g.name)
+	if err := os.MkdirAll(b.folder, 0o755); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.end()) }()
 	if err := g.prepare(ctx, b); err != nil {
-		return fmt.Errorf("preparing %s: %w", g.name, err)
+		return fmt.Errorf("preparing: %w", err)
 	}
 	return turns(ctx, b, g.contenders)
 }
+
+// yardstick is for how long the machine shows its speed before each round.
+const yardstick = 300 * time.Millisecond
 
 // turns lets the contenders take turns. Who begins changes from round to round, so that
 // nobody always comes after the same other.
 func turns(ctx context.Context, b *bench, contenders []contender) error {
 	for n := range b.Rounds {
+		if err := (&round{b, "this machine", n + 1}).add("text compressed", "MiB/s", machine.Speed(yardstick)); err != nil {
+			return err
+		}
 		for i := range contenders {
 			c := contenders[(i+n)%len(contenders)]
 			if (c.rounds > 0 && n >= c.rounds) || (b.Quick && !c.quick) || (b.Match != nil && !b.Match.MatchString(c.name)) {

@@ -75,15 +75,10 @@ func (c *runCmd) Run(ctx context.Context) error {
 
 	began := time.Now()
 	var failures []error
-	for _, g := range groups {
-		if (len(c.Only) > 0 && !slices.Contains(c.Only, g.name)) || (c.Quick && !slices.ContainsFunc(g.contenders, func(c contender) bool { return c.quick })) {
-			continue
-		}
-		since := time.Now()
-		if err := c.measure(ctx, g, lines); err != nil {
+	for _, on := range byStack(c.groups()) {
+		if err := c.measure(ctx, on, lines); err != nil {
 			failures = append(failures, err)
 		}
-		fmt.Fprintf(os.Stderr, "%s took %.0f s\n", g.name, time.Since(since).Seconds())
 		if ctx.Err() != nil {
 			break
 		}
@@ -102,17 +97,26 @@ func (c *runCmd) Run(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// measure has a throwaway stack brought up, and this program measure the group on it.
-func (c *runCmd) measure(ctx context.Context, g group, lines string) error {
-	args := []string{"measure", g.name, "--out", c.Out, "--figures", lines, "--rounds", strconv.Itoa(c.Rounds)}
+// groups are those that were asked for.
+func (c *runCmd) groups() []group {
+	return slices.DeleteFunc(slices.Clone(groups), func(g group) bool {
+		return (len(c.Only) > 0 && !slices.Contains(c.Only, g.name)) ||
+			(c.Quick && !slices.ContainsFunc(g.contenders, func(c contender) bool { return c.quick }))
+	})
+}
+
+// measure has a throwaway stack brought up, and this program measure the groups on it.
+func (c *runCmd) measure(ctx context.Context, on []group, lines string) error {
+	args := append([]string{"measure"}, names(on)...)
+	args = append(args, "--out", c.Out, "--figures", lines, "--rounds", strconv.Itoa(c.Rounds))
 	if c.Quick {
 		args = append(args, "--quick")
 	}
 	if c.Match != nil {
 		args = append(args, "--match", c.Match.String())
 	}
-	if err := onStack(ctx, g.services, g.environ, c.Out, args...); err != nil {
-		return fmt.Errorf("measuring %s: %w; the logs are in %s", g.name, err, filepath.Join(c.Out, "logs", g.name))
+	if err := onStack(ctx, on[0].services, on[0].environ, c.Out, args...); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(names(on), ", "), err)
 	}
 	return nil
 }

@@ -90,7 +90,8 @@ type streamState struct {
 	stack, sparkjob      string // the programs
 	python               string
 	session              *gocql.Session
-	sparkSession         string          // its id: the same for all runs, since executors compile a query anew for each
+	sparkSession         string // its id: the same for all runs, since executors compile a query anew for each
+	cassandraWarm        bool
 	used                 bool            // Spark's application has run something already
 	preloaded            map[string]bool // topics that are filled
 }
@@ -168,18 +169,25 @@ func (b *bench) prepareStream(ctx context.Context, rows int) (err error) {
 
 // warmUpCassandra inserts rows until Cassandra has compiled most of what that takes.
 func (b *bench) warmUpCassandra(ctx context.Context) error {
+	if b.stream.cassandraWarm {
+		return nil
+	}
 	b.say("warming up Cassandra")
 	for range warmInserts {
 		if _, err := b.insertFromMemory(ctx, b.stream.rows); err != nil {
 			return err
 		}
 	}
+	b.stream.cassandraWarm = true
 	return nil
 }
 
 // prepareTables is for whoever fills the table of events.
 func prepareTables(ctx context.Context, b *bench) (err error) {
-	b.stream.rows, b.stream.preloaded = streamRows, map[string]bool{}
+	b.stream.rows = streamRows
+	if b.stream.preloaded == nil {
+		b.stream.preloaded = map[string]bool{}
+	}
 	if b.Quick {
 		b.stream.rows = streamRows / 3
 	}

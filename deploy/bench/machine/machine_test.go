@@ -39,3 +39,9 @@ func TestBusyGrowsWithWork(t *testing.T) {
 	}
 	t.Error("the cores were never busy")
 }
+
+func TestSpeed(t *testing.T) {
+	if s := Speed(50 * time.Millisecond); s <= 0 {
+		t.Errorf("%v MiB/s", s)
+	}
+}
