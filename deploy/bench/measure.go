@@ -151,16 +151,15 @@ func (r *round) add(metric, unit string, value float64) error {
 }
 
 func (c *measureCmd) Run(ctx context.Context) error {
-	b := &bench{measureCmd: *c}
-	var err error
-	if b.self, err = os.Executable(); err != nil {
+	self, err := os.Executable()
+	if err != nil {
 		return err
 	}
 	lines, err := os.OpenFile(c.Figures, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
-	b.lines = lines
+	b := &bench{measureCmd: *c, self: self, lines: lines}
 	var failures []error
 	for _, name := range c.Groups {
 		g, ok := findGroup(name)

@@ -37,7 +37,7 @@ func (r *round) scaleRound(ctx context.Context, rows, partitions int) error {
 	if err != nil {
 		return err
 	}
-	if err := r.streamRound(ctx, rows, func(ctx context.Context) (catchUp, error) { return r.runQuery(ctx, r.jobConfig(topic), rows) }); err != nil {
+	if err := r.streamRound(ctx, rows, r.theQuery(topic, rows)); err != nil {
 		return err
 	}
 	for _, engine := range []string{service.Kafka, service.Cassandra, service.SparkWorker, service.SparkConnect} {

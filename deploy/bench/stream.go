@@ -71,9 +71,7 @@ var coldContenders = []contender{
 // the same.
 var streamContenders = append([]contender{
 	{name: jobContender, quick: true, round: func(ctx context.Context, r *round) error {
-		return r.streamRound(ctx, r.stream.rows, func(ctx context.Context) (catchUp, error) {
-			return r.runQuery(ctx, r.jobConfig(r.stream.topic), r.stream.rows)
-		})
+		return r.streamRound(ctx, r.stream.rows, r.theQuery(r.stream.topic, r.stream.rows))
 	}},
 	{name: plainConsumer, rounds: 1, round: func(ctx context.Context, r *round) error {
 		return r.streamRound(ctx, r.stream.rows, func(ctx context.Context) (catchUp, error) { return r.consume(ctx, r.stream.topic, r.stream.rows) })
@@ -163,7 +161,7 @@ func (b *bench) prepareStream(ctx context.Context, rows int) (err error) {
 		return err
 	}
 	b.say("warming up the job's query with %d rows", rows)
-	_, err = b.fillTable(ctx, rows, func(ctx context.Context) (catchUp, error) { return b.runQuery(ctx, b.jobConfig(topic), rows) })
+	_, err = b.fillTable(ctx, rows, b.theQuery(topic, rows))
 	return err
 }
 
@@ -185,9 +183,6 @@ func (b *bench) warmUpCassandra(ctx context.Context) error {
 // prepareTables is for whoever fills the table of events.
 func prepareTables(ctx context.Context, b *bench) (err error) {
 	b.stream.rows = streamRows
-	if b.stream.preloaded == nil {
-		b.stream.preloaded = map[string]bool{}
-	}
 	if b.Quick {
 		b.stream.rows = streamRows / 3
 	}
@@ -205,6 +200,9 @@ func (b *bench) filledTopic(ctx context.Context, rows, partitions int) (string, 
 	}
 	if err := b.preload(ctx, topic, partitions, rows); err != nil {
 		return "", err
+	}
+	if b.stream.preloaded == nil {
+		b.stream.preloaded = map[string]bool{}
 	}
 	b.stream.preloaded[topic] = true
 	return topic, nil
@@ -300,9 +298,7 @@ func coldJobRound(ctx context.Context, r *round) error {
 		}
 	}
 	r.stream.used = true
-	return r.coldRound(ctx, func(ctx context.Context) (catchUp, error) {
-		return r.runQuery(ctx, r.jobConfig(r.stream.topic), r.stream.rows)
-	})
+	return r.coldRound(ctx, r.theQuery(r.stream.topic, r.stream.rows))
 }
 
 // restartConnect starts the application anew, and its executors with it.
@@ -373,6 +369,11 @@ func (b *bench) jobConfig(topic string) job.Config {
 		CheckpointLocation:   "file://" + filepath.Join(b.folder, "checkpoints", uuid.NewString()),
 		MaxOffsetsPerTrigger: maxOffsets, MaxOffsetsPerWindowed: maxOffsetsWindowed, ShufflePartitions: shufflePartitions,
 	}
+}
+
+// theQuery runs the job's query of events, with its settings, over a topic.
+func (b *bench) theQuery(topic string, rows int) func(context.Context) (catchUp, error) {
+	return func(ctx context.Context) (catchUp, error) { return b.runQuery(ctx, b.jobConfig(topic), rows) }
 }
 
 // runQuery has Spark run the job's query of events until all rows are through.

@@ -102,7 +102,7 @@ func choose(inForce int, values []tried) int {
 
 func (c *sweepCmd) Run(ctx context.Context) (err error) {
 	b := &bench{measureCmd: measureCmd{Out: c.Out, environment: c.environment}, group: "tune", folder: filepath.Join(c.Out, "logs", "tune")}
-	b.stream.rows, b.stream.preloaded = c.Rows, map[string]bool{}
+	b.stream.rows = c.Rows
 	if err := os.MkdirAll(b.folder, 0o755); err != nil {
 		return err
 	}

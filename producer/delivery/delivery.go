@@ -213,9 +213,8 @@ func (d *Delivery) send(records []publisher.Record) *call {
 	}
 	taken, err := d.publisher.Send(records, func(i int, err error) { d.report(&sendings[i], err) })
 	if taken < len(records) {
-		for i := range sendings[taken:] {
-			s := &sendings[taken+i]
-			s.reported, s.err = true, err
+		for i := taken; i < len(sendings); i++ {
+			sendings[i].reported, sendings[i].err = true, err
 		}
 		d.beginSpooling(err)
 	}
