@@ -51,7 +51,7 @@ type Config struct {
 	KafkaTopic          string             `env:"KAFKA_TOPIC" default:"bookstore_events" help:"Topic of the events. It must exist."`
 	DeliveryTimeout     time.Duration      `env:"STORE_DELIVERY_TIMEOUT" default:"10s" help:"How long brokers that answer may acknowledge no event before the store connects to them anew."`
 	QueueLimit          int                `env:"STORE_QUEUE_LIMIT" default:"100000" help:"Most events that wait for the brokers; beyond it events go to the spool."`
-	SpoolAfter          time.Duration      `env:"STORE_SPOOL_AFTER" default:"150ms" help:"How long the brokers have to acknowledge an event. Then events go to the spool on this machine's disk, in order, until the brokers are back."`
+	SpoolAfter          time.Duration      `env:"STORE_SPOOL_AFTER" default:"150ms" help:"How long an event waits for brokers that acknowledge nothing, or only later ones. Then events go to the spool on this machine's disk, in order, until the brokers are back."`
 	SpoolDir            string             `env:"STORE_SPOOL_DIR" default:"${spool_dir}" placeholder:"DIR" help:"Folder of the spool, with one in it for each topic. Each store needs one of its own. By default ${spool_dir}, which follows STACK_DIR."`
 	SpoolLimit          byteSize           `env:"STORE_SPOOL_LIMIT" default:"1GiB" placeholder:"SIZE" help:"Most that the spool holds, such as 512MiB; beyond it the store answers 503. 0 for no spool."`
 	RateLimit           int                `env:"STORE_RATE_LIMIT" default:"200" help:"Requests with events that one visitor may send in a second, and twice as many at once; beyond it the store answers 429. 0 for no limit."`

@@ -6,22 +6,23 @@
 // There are two ways. Directly: an event is acknowledged once the brokers have it.
 // When they do not have one in time, all that they have not acknowledged goes to the
 // spool, and every later event behind it: then an event is acknowledged once the disk
-// has it. The replayer sends what is in the spool, in its order, and once it is empty
-// the direct way is open again. So the events of a visitor keep their order, and an
-// event that the brokers had without saying so comes to the topic a second time, under
-// the same id.
+// has it. An event that waits only because many came before it is in time. The replayer
+// sends what is in the spool, in its order, and once it is empty the direct way is open
+// again. So the events of a visitor keep their order, and an event that the brokers had
+// without saying so comes to the topic a second time, under the same id.
 package delivery
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -44,8 +45,8 @@ type Config struct {
 	// records must have no time-out of their own.
 	Connect func() (Publisher, error)
 	Spool   *spool.Spool // closed with the Delivery
-	// SpoolAfter is how long the brokers have to acknowledge an event before it goes to
-	// the spool.
+	// SpoolAfter is how long an event waits for brokers that acknowledge nothing, or only
+	// events that came so much later, before it goes to the spool.
 	SpoolAfter time.Duration
 	// DeliveryTimeout is how long brokers that answer may acknowledge nothing before
 	// another publisher takes the place of this one.
@@ -56,6 +57,9 @@ type Config struct {
 const (
 	// replayBatch is how many events the replayer sends at a time.
 	replayBatch = 1000
+
+	// maxTurn is how long the answer to an event in the spool is kept back at most.
+	maxTurn = time.Second
 
 	// retryPause is the replayer's rest after the brokers, or the disk, refused something.
 	retryPause = time.Second
@@ -70,15 +74,19 @@ type Delivery struct {
 	wake    chan struct{} // something for the replayer to look at
 	syncing sync.WaitGroup
 
+	progress atomic.Int64 // Unix time in nanoseconds when the brokers acknowledged something last
+
 	mu        sync.Mutex
 	publisher Publisher // replaced by the replayer only
 	spooling  bool      // the direct way is closed
 	since     time.Time // when it was closed
 	closed    bool
+	crowded   bool                // into the spool comes more than is sent, as long as nothing is
+	come      int                 // into the spool so far, and what was in it
 	refusing  bool                // the spool takes nothing, which has been told
 	direct    []*sending          // given to the publisher directly and not acknowledged, in order
 	unsure    map[string]*sending // those of them that are in the spool as well, by their mark
-	progress  time.Time           // when the brokers acknowledged something last
+	reached   time.Time           // when the latest of what they have acknowledged was sent
 
 	stop     context.CancelFunc
 	replayer sync.WaitGroup
@@ -100,6 +108,7 @@ func (s *sending) settled() bool {
 
 // call is a Publish that waits. Delivery's mu guards it until done is closed.
 type call struct {
+	sent     time.Time
 	errs     []error
 	answered []bool
 	left     int
@@ -133,7 +142,7 @@ func New(ctx context.Context, cfg Config) (*Delivery, error) {
 	}
 	d.metrics = newMetrics(cfg.Spool)
 	if n := cfg.Spool.Len(); n > 0 {
-		d.spooling, d.since = true, time.Now()
+		d.spooling, d.since, d.come = true, time.Now(), n
 		d.metrics.spooling.Set(1)
 		d.logger.Info("sending the events that an earlier run has left in the spool", "events", n)
 		d.look()
@@ -154,17 +163,20 @@ func (d *Delivery) Publish(ctx context.Context, records []publisher.Record) []er
 		return nil
 	}
 	d.mu.Lock()
-	switch {
-	case d.closed:
+	if d.spooling && !d.closed { // the brokers' reports need not wait for the encoding
+		d.mu.Unlock()
+		entries, err := encodeAll(records, nil)
+		if err != nil {
+			return slices.Repeat([]error{err}, len(records))
+		}
+		d.mu.Lock()
+		if d.spooling && !d.closed {
+			return slices.Repeat([]error{d.keep(ctx, entries)}, len(records))
+		}
+	}
+	if d.closed {
 		d.mu.Unlock()
 		return slices.Repeat([]error{publisher.ErrClosed}, len(records))
-	case d.spooling:
-		sync, err := d.write(records, nil)
-		d.mu.Unlock()
-		if err == nil {
-			err = d.written(sync(), len(records))
-		}
-		return slices.Repeat([]error{err}, len(records))
 	}
 	c := d.send(records)
 	d.mu.Unlock()
@@ -178,11 +190,65 @@ func (d *Delivery) Publish(ctx context.Context, records []publisher.Record) []er
 		case <-timer.C:
 			d.mu.Lock()
 			if !d.spooling {
-				d.beginSpooling(fmt.Errorf("the brokers did not acknowledge an event within %v", d.cfg.SpoolAfter))
+				if reason := d.late(c); reason != nil {
+					d.beginSpooling(reason)
+				} else {
+					timer.Reset(d.cfg.SpoolAfter / 8)
+				}
 			}
 			d.mu.Unlock()
 		case <-ctx.Done():
 			return d.abandon(ctx, c)
+		}
+	}
+}
+
+// keep writes entries to the spool and returns once they are safe. It is called with mu,
+// which it unlocks.
+func (d *Delivery) keep(ctx context.Context, entries [][]byte) error {
+	sync, err := d.write(entries)
+	last := d.come
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := d.written(sync(), len(entries)); err != nil {
+		return err
+	}
+	d.awaitTurn(ctx, last)
+	return nil
+}
+
+// late says why a call that has waited for as long as it may should not wait any more:
+// the brokers are away, or do not get on with what it has sent. nil means that there was
+// much before it: to have that written to disk as well would take the store's time from it.
+func (d *Delivery) late(c *call) error {
+	switch after := d.cfg.SpoolAfter; {
+	case d.idle() >= after:
+		return fmt.Errorf("the brokers have acknowledged nothing for %v", after)
+	case d.reached.Sub(c.sent) >= after:
+		return fmt.Errorf("the brokers acknowledge events that came %v after others", after)
+	}
+	return nil
+}
+
+// awaitTurn keeps an answer back until the brokers have all that came into the spool up to
+// that event, if otherwise more would come than they take: whoever sends the next event
+// when it is answered must not fill the spool. Brokers that are away keep nobody waiting.
+func (d *Delivery) awaitTurn(ctx context.Context, last int) {
+	look := time.NewTicker(d.cfg.SpoolAfter / 8)
+	defer look.Stop()
+	for began := time.Now(); time.Since(began) < maxTurn; {
+		d.mu.Lock()
+		turn := !d.spooling || !d.crowded || d.closed || d.come-d.cfg.Spool.Len() >= last || d.idle() >= d.cfg.SpoolAfter
+		d.mu.Unlock()
+		if turn {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -202,9 +268,9 @@ func (d *Delivery) abandon(ctx context.Context, c *call) []error {
 
 // send gives records to the publisher.
 func (d *Delivery) send(records []publisher.Record) *call {
-	c := &call{errs: make([]error, len(records)), answered: make([]bool, len(records)), left: len(records), done: make(chan struct{})}
+	c := &call{sent: time.Now(), errs: make([]error, len(records)), answered: make([]bool, len(records)), left: len(records), done: make(chan struct{})}
 	if len(d.direct) == 0 {
-		d.progress = time.Now()
+		d.moved()
 	}
 	sendings := make([]sending, len(records))
 	for i, r := range records {
@@ -228,7 +294,10 @@ func (d *Delivery) report(s *sending, err error) {
 	s.reported, s.err = true, err
 	switch {
 	case s.settled():
-		d.progress = time.Now()
+		d.moved()
+		if s.call.sent.After(d.reached) {
+			d.reached = s.call.sent
+		}
 		s.call.answer(s.index, err)
 	case !d.spooling:
 		d.beginSpooling(err)
@@ -244,6 +313,12 @@ func (d *Delivery) report(s *sending, err error) {
 	}
 }
 
+// moved notes that the brokers have acknowledged something, or may begin to.
+func (d *Delivery) moved() { d.progress.Store(time.Now().UnixNano()) }
+
+// idle is how long ago that was.
+func (d *Delivery) idle() time.Duration { return time.Since(time.Unix(0, d.progress.Load())) }
+
 // look makes the replayer look.
 func (d *Delivery) look() {
 	select {
@@ -255,7 +330,7 @@ func (d *Delivery) look() {
 // beginSpooling closes the direct way. What the brokers have not acknowledged goes to
 // the spool first, in the order in which they got it.
 func (d *Delivery) beginSpooling(reason error) {
-	d.spooling, d.since = true, time.Now()
+	d.spooling, d.crowded, d.since = true, true, time.Now()
 	d.metrics.spooling.Set(1)
 	d.logger.Warn("events go to the spool until the brokers have acknowledged those before", "reason", reason)
 	d.look()
@@ -271,7 +346,11 @@ func (d *Delivery) beginSpooling(reason error) {
 		return
 	}
 	d.metrics.oldest.Store(records[0].Time.UnixNano())
-	sync, err := d.write(records, marks)
+	entries, err := encodeAll(records, marks)
+	var sync func() error
+	if err == nil {
+		sync, err = d.write(entries)
+	}
 	if err != nil {
 		for _, s := range left {
 			s.call.answer(s.index, err)
@@ -303,7 +382,7 @@ type entry struct {
 }
 
 func encode(r publisher.Record, mark string) ([]byte, error) {
-	raw, err := json.Marshal(entry{Key: r.Key, Value: r.Value, Time: r.Time, TraceParent: r.TraceParent, Mark: mark})
+	raw, err := jsonv2.Marshal(entry{Key: r.Key, Value: r.Value, Time: r.Time, TraceParent: r.TraceParent, Mark: mark})
 	if err != nil {
 		return nil, fmt.Errorf("encoding an event for the spool: %w", err)
 	}
@@ -314,22 +393,29 @@ func (e entry) record() publisher.Record {
 	return publisher.Record{Key: e.Key, Value: e.Value, Time: e.Time, TraceParent: e.TraceParent}
 }
 
-// write puts records into the spool, safe once sync returns nil. marks may be nil.
-func (d *Delivery) write(records []publisher.Record, marks []string) (sync func() error, err error) {
+// encodeAll encodes records for the spool. marks may be nil.
+func encodeAll(records []publisher.Record, marks []string) ([][]byte, error) {
 	entries := make([][]byte, len(records))
 	for i, r := range records {
 		mark := ""
 		if marks != nil {
 			mark = marks[i]
 		}
+		var err error
 		if entries[i], err = encode(r, mark); err != nil {
 			return nil, err
 		}
 	}
+	return entries, nil
+}
+
+// write puts entries into the spool, safe once sync returns nil.
+func (d *Delivery) write(entries [][]byte) (sync func() error, err error) {
 	sync, err = d.cfg.Spool.Write(entries)
 	if err != nil {
 		return nil, d.refused(err)
 	}
+	d.come += len(entries)
 	d.look()
 	return sync, nil
 }
@@ -407,7 +493,8 @@ func (d *Delivery) Close(ctx context.Context) (spooled int, err error) {
 		d.mu.Unlock()
 		return 0, nil
 	}
-	d.closed, d.progress = true, time.Now()
+	d.closed = true
+	d.moved()
 	d.mu.Unlock()
 	d.drain(ctx)
 	d.mu.Lock()
@@ -441,7 +528,7 @@ func (d *Delivery) drain(ctx context.Context) {
 	for {
 		d.mu.Lock()
 		done := !d.spooling && len(d.direct) == 0
-		stuck := time.Since(d.progress) > patience
+		stuck := d.idle() > patience
 		d.mu.Unlock()
 		if done || stuck {
 			return

@@ -32,7 +32,9 @@ type broker struct {
 	away     bool // takes records and says nothing
 	mute     bool // answers Ready, and acknowledges nothing
 	refuses  string
-	failure  error // of every record, at once
+	holds    string        // acknowledges all but this
+	pace     time.Duration // of each acknowledgement; none if zero
+	failure  error         // of every record, at once
 	stored   []string
 	clients  []*client
 	unasked  int // records that a closing client stores without a report
@@ -57,13 +59,22 @@ type waiting struct {
 
 func (b *broker) connect() (Publisher, error) {
 	c := &client{broker: b, fatal: make(chan error, 1), acks: make(chan func(), 100_000)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	pace := b.pace
 	c.acked.Go(func() { // reports come from another goroutine
+		free := time.Now() // when the broker has done what it has so far
 		for f := range c.acks {
+			if now := time.Now(); free.Before(now) {
+				free = now
+			}
+			free = free.Add(pace)
+			if ahead := time.Until(free); ahead > time.Millisecond {
+				time.Sleep(ahead) // what a slow broker takes
+			}
 			f()
 		}
 	})
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.clients = append(b.clients, c)
 	return c, nil
 }
@@ -89,7 +100,12 @@ func (c *client) flush() {
 	if c.away || c.mute || c.closed || c.broken != nil {
 		return
 	}
+	var held []waiting
 	for _, w := range c.waiting {
+		if w.value == c.holds && c.holds != "" {
+			held = append(held, w)
+			continue
+		}
 		err := c.failure
 		if err == nil && w.value == c.refuses && c.refuses != "" {
 			err = fmt.Errorf("%w: too large", publisher.ErrRefused)
@@ -99,7 +115,7 @@ func (c *client) flush() {
 		}
 		c.acks <- func() { w.report(err) }
 	}
-	c.waiting = nil
+	c.waiting = held
 }
 
 func (c *client) Ready(context.Context) error {
@@ -145,6 +161,21 @@ func (b *broker) change(f func(b *broker)) {
 
 func (b *broker) goAway()   { b.change(func(b *broker) { b.away = true }) }
 func (b *broker) comeBack() { b.change(func(b *broker) { b.away = false }) }
+
+// acknowledgeOne is what a slow broker does from time to time. It returns false if
+// nothing waits.
+func (b *broker) acknowledgeOne() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.clients[len(b.clients)-1]
+	if len(c.waiting) == 0 {
+		return false
+	}
+	w := c.waiting[0]
+	c.waiting, c.stored = c.waiting[1:], append(c.stored, w.value)
+	c.acks <- func() { w.report(nil) }
+	return true
+}
 
 // breakDown is the fatal error of the client that is in use.
 func (b *broker) breakDown() {
@@ -340,6 +371,59 @@ func TestBrokerAwayAndBack(t *testing.T) {
 	if problems, err := testutil.CollectAndLint(f); err != nil || len(problems) > 0 {
 		t.Errorf("metrics: %v %v", problems, err)
 	}
+}
+
+// Events that wait because there are many are not written to disk as well.
+func TestQueueThatGetsShorterIsNoOutage(t *testing.T) {
+	const after = 300 * time.Millisecond
+	f := start(t, new(broker), options{after: after})
+	f.broker.goAway() // and yet acknowledges one after the other
+	began := time.Now()
+	published := make(chan []error)
+	var values []string
+	for i := range 40 {
+		values = append(values, fmt.Sprintf("a-%d", i))
+	}
+	go func() { published <- f.publish(t, values...) }()
+	eventually(t, "the broker has acknowledged all", func() bool {
+		time.Sleep(20 * time.Millisecond) // what a slow broker takes
+		f.broker.acknowledgeOne()
+		return len(f.broker.values()) == len(values)
+	})
+	for i, err := range <-published {
+		if err != nil {
+			t.Errorf("event %d: %v", i, err)
+		}
+	}
+	if took := time.Since(began); took < 2*after {
+		t.Fatalf("they waited for %v, which shows nothing", took)
+	}
+	if text := f.log.String(); text != "" || !f.isDirect() {
+		t.Errorf("the way is direct: %v, want so; the log:\n%s", f.isDirect(), text)
+	}
+}
+
+// An event of a partition that nobody leads does not wait for as long as others get on.
+func TestEventThatIsLeftBehindGoesToTheSpool(t *testing.T) {
+	f := start(t, new(broker), options{after: 50 * time.Millisecond})
+	f.broker.change(func(b *broker) { b.holds = "a-0" })
+	published := make(chan error)
+	go func() { published <- f.publish(t, "a-0")[0] }()
+	n := 0
+	eventually(t, "it is in the spool", func() bool {
+		f.mustPublish(t, fmt.Sprintf("b-%d", n))
+		n++
+		return !f.isDirect()
+	})
+	if err := <-published; err != nil {
+		t.Error(err)
+	}
+	if text := f.log.String(); !strings.Contains(text, "acknowledge events that came 50ms after others") {
+		t.Errorf("the log does not say why:\n%s", text)
+	}
+	f.broker.change(func(b *broker) { b.holds = "" })
+	eventually(t, "the way is open again", f.isDirect)
+	checkFirstInOrder(t, f.broker.values(), map[string]int{"a": 1, "b": n})
 }
 
 func TestFatalErrorIsSurvived(t *testing.T) {
@@ -697,4 +781,37 @@ func TestLargeSpoolUnderLoad(t *testing.T) {
 	if got := len(b.values()); got != 5000+n+1 {
 		t.Errorf("%d records, want %d", got, 5000+n+1)
 	}
+}
+
+// Senders that go on as soon as they are answered bring more than the brokers take, and
+// yet what an outage has left in the spool becomes less.
+func TestSpoolGetsEmptyUnderOverload(t *testing.T) {
+	const senders, batch = 40, 50 // together more than the brokers take while an event may wait
+	b := &broker{pace: 100 * time.Microsecond}
+	f := start(t, b, options{after: 150 * time.Millisecond})
+	b.goAway()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	for s := range senders {
+		sending.Go(func() {
+			for n := 0; ctx.Err() == nil; n += batch {
+				var values []string
+				for i := range batch {
+					values = append(values, fmt.Sprintf("%d-%d", s, n+i))
+				}
+				for _, err := range f.publish(t, values...) {
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	eventually(t, "something is in the spool", func() bool { return f.cfg.Spool.Len() > 0 })
+	b.comeBack()
+	eventually(t, "the way is open again", f.isDirect)
+	stop()
 }

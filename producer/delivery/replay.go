@@ -2,10 +2,11 @@ package delivery
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"example.com/bookstore/producer/publisher"
 )
@@ -35,13 +36,19 @@ func (d *Delivery) catchUp(ctx context.Context) {
 	if !d.settle(ctx) {
 		return
 	}
+	if time.Since(d.since) > maxTurn {
+		d.crowd(false) // an outage, and no more than usual comes now unless that shows
+	}
 	sent, before := 0, 0
 	for {
 		// New events have to wait where little is left, and where as many come as go.
 		left := d.cfg.Spool.Len()
-		gated := left <= replayBatch || before > 0 && left >= before
+		growing := before > 0 && left >= before
 		before = left
-		if gated {
+		if growing {
+			d.crowd(true)
+		}
+		if growing || left <= replayBatch {
 			n, took, done := d.finish(ctx)
 			if sent += n; done {
 				d.logger.Info("the brokers have everything that was in the spool", "sent", sent, "after", took.Round(time.Millisecond))
@@ -96,6 +103,13 @@ func (d *Delivery) settle(ctx context.Context) bool {
 	}
 }
 
+// crowd notes whether more comes than the brokers take.
+func (d *Delivery) crowd(crowded bool) {
+	d.mu.Lock()
+	d.crowded = crowded
+	d.mu.Unlock()
+}
+
 // finish sends the rest of the spool while new events wait, for as long as an event may
 // wait, and then opens the direct way. If that time is not enough they go to the spool,
 // as before.
@@ -120,7 +134,7 @@ func (d *Delivery) finish(ctx context.Context) (sent int, took time.Duration, do
 			return sent, 0, false
 		}
 		if d.cfg.Spool.Len() == 0 {
-			d.spooling = false
+			d.spooling, d.crowded = false, false
 			clear(d.unsure)
 			d.metrics.spooling.Set(0)
 			d.metrics.oldest.Store(0)
@@ -163,7 +177,7 @@ func (d *Delivery) replayOne(ctx context.Context, g *gate) (sent int, err error)
 	var unsure []string
 	for i, raw := range entries {
 		var e entry
-		if err := json.Unmarshal(raw, &e); err != nil {
+		if err := jsonv2.Unmarshal(raw, &e); err != nil {
 			// The checksum was right, so another version of the store has written it.
 			if err := d.setAside(raw, err); err != nil {
 				return 0, err
@@ -228,7 +242,7 @@ func (d *Delivery) sendAndWait(ctx context.Context, records []publisher.Record, 
 		select {
 		case r := <-reports:
 			reported++
-			if errs[r.index] = r.err; r.err == nil && (g == nil || !g.closed) {
+			if errs[r.index] = r.err; r.err == nil {
 				d.moved()
 			}
 			continue
@@ -277,13 +291,6 @@ func (d *Delivery) sendAndWait(ctx context.Context, records []publisher.Record, 
 		}
 	}
 	return again, err
-}
-
-// moved notes that the brokers have acknowledged something.
-func (d *Delivery) moved() {
-	d.mu.Lock()
-	d.progress = time.Now()
-	d.mu.Unlock()
 }
 
 // setAside keeps an entry that cannot be delivered in a file of its own.
