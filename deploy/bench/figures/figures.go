@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/montanaflynn/stats"
 )
@@ -84,9 +86,16 @@ type Verdict struct {
 	Reached bool
 }
 
-// Judge compares figures with a floor, by the median of the rounds.
+// Judge compares figures with a floor, by the median of the rounds. One round of a thing is
+// held against the median of another of which there are more: its first may be its worst.
 func (f Floor) Judge(list []Figure) Verdict {
 	of, over := rounds(list, f.Of), rounds(list, f.Over)
+	if len(of) == 1 && len(over) > 1 {
+		median := summarize(slices.Collect(maps.Values(over))).Median
+		for round := range of {
+			over[round] = median
+		}
+	}
 	var values []float64
 	for _, figure := range list { // for the order
 		value, ok := of[figure.Round]

@@ -48,10 +48,11 @@ func onTerminal(t table.Writer) string {
 	return t.Render()
 }
 
-// Markdown shows the same as tables of a document.
+// Markdown shows the same as tables of a document, with the verdicts first and the figures
+// folded up.
 func Markdown(summaries []Summary, verdicts []Verdict) string {
 	show := table.Writer.RenderMarkdown
-	var parts []string
+	parts := append(verdictTable(verdicts, show), "<details><summary>All figures</summary>")
 	for group := range groups(summaries) {
 		t := newTable(group[0].Group, "figure", "median", "spread")
 		before := ""
@@ -65,7 +66,7 @@ func Markdown(summaries []Summary, verdicts []Verdict) string {
 		}
 		parts = append(parts, show(t))
 	}
-	return strings.Join(append(parts, verdictTable(verdicts, show)...), "\n\n")
+	return strings.Join(append(parts, "</details>"), "\n\n")
 }
 
 // groups yields the summaries of each group, in the order in which they came first.
