@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 )
 
@@ -99,7 +100,29 @@ func NewEventID() string {
 }
 
 // MarshalJSON writes e as a record's value. It does not validate.
-func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.wire()) }
+func (e Event) MarshalJSON() ([]byte, error) {
+	raw := make([]byte, 0, 256)
+	raw = append(raw, `{"event_id":`...)
+	raw = appendText(raw, e.EventID)
+	raw = append(raw, `,"event_type":`...)
+	raw = appendText(raw, string(e.EventType))
+	raw = append(raw, `,"event_time":"`...)
+	if !e.EventTime.IsZero() {
+		raw = e.EventTime.UTC().AppendFormat(raw, TimeLayout)
+	}
+	raw = append(raw, `","user_id":`...)
+	raw = appendText(raw, e.UserID)
+	raw = append(raw, `,"book_id":`...)
+	raw = appendText(raw, e.BookID)
+	return append(raw, '}'), nil
+}
+
+// appendText appends a JSON string. Bytes that are no UTF-8 become the replacement
+// character, as with encoding/json.
+func appendText(raw []byte, text string) []byte {
+	raw, _ = jsontext.AppendQuote(raw, text)
+	return raw
+}
 
 func (e Event) wire() wireEvent {
 	w := wireEvent{EventID: e.EventID, EventType: string(e.EventType), UserID: e.UserID, BookID: e.BookID}

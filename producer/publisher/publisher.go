@@ -156,13 +156,18 @@ func (p *Publisher) Send(records []Record, report func(index int, err error)) (t
 	if p.closed {
 		return 0, ErrClosed
 	}
+	var headers []kafka.Header
+	now := time.Now()
 	for i, r := range records {
 		p.inFlight.Add(1)
-		d := delivery{index: i, report: report, taken: time.Now()}
+		d := delivery{index: i, report: report, taken: now}
 		if p.tracer != nil {
 			r.TraceParent, d.span = p.begin(r)
 		}
-		if err := outcome(p.producer.Produce(p.message(r, d), nil)); err != nil {
+		if i == 0 || r.TraceParent != records[i-1].TraceParent || p.tracer != nil { // else those of the record before
+			headers = headersOf(r)
+		}
+		if err := outcome(p.producer.Produce(p.message(r, headers, d), nil)); err != nil {
 			p.inFlight.Add(-1)
 			finish(d.span, err)
 			return i, err
@@ -182,11 +187,14 @@ type delivery struct {
 // untraced are the headers of a record that belongs to no trace.
 var untraced = []kafka.Header{{Key: schema.VersionHeader, Value: []byte(schema.Version)}}
 
-func (p *Publisher) message(r Record, d delivery) *kafka.Message {
-	headers := untraced
-	if r.TraceParent != "" {
-		headers = append(slices.Clip(headers), kafka.Header{Key: schema.TraceHeader, Value: []byte(r.TraceParent)})
+func headersOf(r Record) []kafka.Header {
+	if r.TraceParent == "" {
+		return untraced
 	}
+	return append(slices.Clip(untraced), kafka.Header{Key: schema.TraceHeader, Value: []byte(r.TraceParent)})
+}
+
+func (p *Publisher) message(r Record, headers []kafka.Header, d delivery) *kafka.Message {
 	return &kafka.Message{
 		TopicPartition: kafka.TopicPartition{Topic: &p.topic, Partition: kafka.PartitionAny},
 		Key:            []byte(r.Key),

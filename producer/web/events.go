@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -49,33 +51,33 @@ func (s *Server) postEvents(c echo.Context) error {
 }
 
 func (s *Server) postBatch(c echo.Context, body []byte) error {
-	var items []jsontext.Value
-	if err := jsonv2.Unmarshal(body, &items, asJSON); err != nil {
-		return cmp.Or[error](checkJSON(body), invalidJSON("The body is not JSON: "+err.Error()+"."))
-	}
+	now := s.clock()
+	items, err := parseArray(body, now)
 	switch {
+	case err != nil:
+		return cmp.Or[error](checkJSON(body), invalidJSON("The body is not JSON: "+err.Error()+"."))
 	case len(items) == 0:
 		return &Problem{Type: "invalid-event", Title: "Not a valid event", Status: http.StatusBadRequest, Detail: "The array is empty."}
 	case len(items) > maxBatch:
 		return tooLarge(fmt.Sprintf("The array has %d events, more than %d.", len(items), maxBatch))
 	}
 
-	now, visitor, trace := s.clock(), newVisitor(c), traceParent(c.Request().Header)
+	visitor, trace := newVisitor(c), traceParent(c.Request().Header)
 	results := make([]Result, len(items))
 	var records []publisher.Record
 	var indexes []int // of the items that the records are of
 	for i, item := range items {
-		if len(item) > schema.MaxPayload {
+		if item.tooLarge {
 			results[i] = Result{Status: http.StatusRequestEntityTooLarge, Detail: "The event has more than 64 KiB."}
 			s.metrics.refused.WithLabelValues("too-large", unknownType).Inc()
 			continue
 		}
-		event, errs := parseEvent(item, now)
-		if len(errs) > 0 {
-			results[i] = Result{Status: http.StatusBadRequest, Detail: summary(errs), Errors: errs}
+		if len(item.errs) > 0 {
+			results[i] = Result{Status: http.StatusBadRequest, Detail: summary(item.errs), Errors: item.errs}
 			s.metrics.refused.WithLabelValues("invalid-event", unknownType).Inc()
 			continue
 		}
+		event := item.event
 		event.UserID = visitor.id(event.UserID)
 		r, err := record(event, now, trace)
 		if err != nil {
@@ -113,7 +115,47 @@ func (s *Server) postBatch(c echo.Context, body []byte) error {
 	if failure != nil {
 		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(int(failure.RetryAfter.Seconds())))
 	}
-	return c.JSON(status, struct {
+	answer, err := jsonv2.Marshal(struct {
 		Results []Result `json:"results"`
 	}{results})
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	return c.JSONBlob(status, answer)
+}
+
+// item is one of an array.
+type item struct {
+	event    schema.Event
+	errs     []FieldError // what is wrong with it
+	tooLarge bool
+}
+
+// parseArray reads the items of a JSON array: in one go, if each of them is an object with
+// what an event may have.
+func parseArray(body []byte, now time.Time) ([]item, error) {
+	var list []given
+	if len(body) > schema.MaxPayload || jsonv2.Unmarshal(body, &list, asJSON) != nil || slices.Contains(list, given{}) {
+		return parseItems(body, now)
+	}
+	items := make([]item, len(list))
+	for i, g := range list {
+		items[i].event, items[i].errs = g.event(&fields{}, now)
+	}
+	return items, nil
+}
+
+// parseItems reads them one by one.
+func parseItems(body []byte, now time.Time) ([]item, error) {
+	var list []jsontext.Value
+	if err := jsonv2.Unmarshal(body, &list, asJSON); err != nil {
+		return nil, err
+	}
+	items := make([]item, len(list))
+	for i, raw := range list {
+		if items[i].tooLarge = len(raw) > schema.MaxPayload; !items[i].tooLarge {
+			items[i].event, items[i].errs = parseEvent(raw, now)
+		}
+	}
+	return items, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -288,6 +289,34 @@ func TestBatchKeepsItsOrderAndVisitor(t *testing.T) {
 	for i, e := range events {
 		if want := fmt.Sprintf("01890a5d-ac96-774b-bcce-%012d", i); e.EventID != want || e.UserID != events[0].UserID {
 			t.Fatalf("event %d is %v, want %s of one visitor", i, e, want)
+		}
+	}
+}
+
+// An array is read in one go or item by item, and nobody can tell.
+func TestParseArray(t *testing.T) {
+	event := func(id, more string) string {
+		return `{"event_id":"` + id + `","event_type":"purchase","event_time":"2026-01-31T12:00:00Z","book_id":"dracula"` + more + `}`
+	}
+	for _, body := range []string{
+		`[]`,
+		`[` + event(id, "") + `,` + event(id, `,"user_id":"emma","more":[{"a":1}]`) + `]`,
+		` [ ` + event(id, `,"user_id":""`) + ` , ` + event("no UUID", "") + `,` + event(id, `,"EVENT_ID":"x"`) + `]`,
+		`[` + event(id, `,"user_id":7`) + `,` + event(id, "") + `,null,{"event_id":"x"},[],"text"]`,
+		`[` + event(id, `,"user_id":null`) + `,` + event(id, `,"user_id":"`+strings.Repeat("x", schema.MaxPayload)+`"`) + `]`,
+	} {
+		got, err := parseArray([]byte(body), now)
+		if err != nil {
+			t.Fatalf("%.100s: %v", body, err)
+		}
+		want, err := parseItems([]byte(body), now)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%.100s\nread at once %+v\none by one  %+v, %v", body, got, want, err)
+		}
+	}
+	for _, body := range []string{`[`, `[{"event_id":"a"},]`, `[{}] x`, `[{"event_id":tru}]`} {
+		if items, err := parseArray([]byte(body), now); err == nil {
+			t.Errorf("%s is read as %+v", body, items)
 		}
 	}
 }

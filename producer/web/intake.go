@@ -231,16 +231,22 @@ func parseObject(raw []byte) (object, []FieldError) {
 // parseEvent reads an event in the store's own shape. Its UserID is what the
 // client names, or empty.
 func parseEvent(raw []byte, now time.Time) (schema.Event, []FieldError) {
-	f := &fields{}
 	var g given
-	if raw[0] != '{' || jsonv2.Unmarshal(raw, &g, asJSON) != nil {
-		// Something in it is no string: find out all that is wrong.
-		var errs []FieldError
-		if f.object, errs = parseObject(raw); errs != nil {
-			return schema.Event{}, errs
-		}
-		g = given{f.text("event_id"), f.text("event_type"), f.text("event_time"), f.text("user_id"), f.text("book_id")}
+	if raw[0] == '{' && jsonv2.Unmarshal(raw, &g, asJSON) == nil {
+		return g.event(&fields{}, now)
 	}
+	// Something in it is no string: find out all that is wrong.
+	o, errs := parseObject(raw)
+	if errs != nil {
+		return schema.Event{}, errs
+	}
+	f := &fields{object: o}
+	g = given{f.text("event_id"), f.text("event_type"), f.text("event_time"), f.text("user_id"), f.text("book_id")}
+	return g.event(f, now)
+}
+
+// event makes an event of what was given, and collects what is wrong with it in f.
+func (g given) event(f *fields, now time.Time) (schema.Event, []FieldError) {
 	event := schema.Event{EventID: f.eventID(g.EventID), EventType: f.eventType(g.EventType), EventTime: bounded(now, now)}
 	if g.EventTime != nil {
 		at, err := schema.ParseTime(*g.EventTime)
