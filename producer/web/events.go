@@ -53,15 +53,9 @@ func (s *Server) postEvents(c echo.Context) error {
 func (s *Server) postBatch(c echo.Context, body []byte) error {
 	now := s.clock()
 	items, err := parseArray(body, now)
-	switch {
-	case err != nil:
-		return cmp.Or[error](checkJSON(body), invalidJSON("The body is not JSON: "+err.Error()+"."))
-	case len(items) == 0:
-		return &Problem{Type: "invalid-event", Title: "Not a valid event", Status: http.StatusBadRequest, Detail: "The array is empty."}
-	case len(items) > maxBatch:
-		return tooLarge(fmt.Sprintf("The array has %d events, more than %d.", len(items), maxBatch))
+	if err != nil {
+		return err
 	}
-
 	visitor, trace := newVisitor(c), traceParent(c.Request().Header)
 	results := make([]Result, len(items))
 	var records []publisher.Record
@@ -132,11 +126,14 @@ type item struct {
 }
 
 // parseArray reads the items of a JSON array: in one go, if each of them is an object with
-// what an event may have.
+// what an event may have. Its error is a Problem.
 func parseArray(body []byte, now time.Time) ([]item, error) {
 	var list []given
 	if len(body) > schema.MaxPayload || jsonv2.Unmarshal(body, &list, asJSON) != nil || slices.Contains(list, given{}) {
 		return parseItems(body, now)
+	}
+	if err := checkLength(len(list)); err != nil {
+		return nil, err
 	}
 	items := make([]item, len(list))
 	for i, g := range list {
@@ -149,6 +146,9 @@ func parseArray(body []byte, now time.Time) ([]item, error) {
 func parseItems(body []byte, now time.Time) ([]item, error) {
 	var list []jsontext.Value
 	if err := jsonv2.Unmarshal(body, &list, asJSON); err != nil {
+		return nil, cmp.Or[error](checkJSON(body), invalidJSON("The body is not JSON: "+err.Error()+"."))
+	}
+	if err := checkLength(len(list)); err != nil {
 		return nil, err
 	}
 	items := make([]item, len(list))
@@ -158,4 +158,15 @@ func parseItems(body []byte, now time.Time) ([]item, error) {
 		}
 	}
 	return items, nil
+}
+
+// checkLength refuses an array for its length, before anything is made of its items.
+func checkLength(items int) error {
+	switch {
+	case items == 0:
+		return &Problem{Type: "invalid-event", Title: "Not a valid event", Status: http.StatusBadRequest, Detail: "The array is empty."}
+	case items > maxBatch:
+		return tooLarge(fmt.Sprintf("The array has %d events, more than %d.", items, maxBatch))
+	}
+	return nil
 }

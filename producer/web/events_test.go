@@ -299,7 +299,6 @@ func TestParseArray(t *testing.T) {
 		return `{"event_id":"` + id + `","event_type":"purchase","event_time":"2026-01-31T12:00:00Z","book_id":"dracula"` + more + `}`
 	}
 	for _, body := range []string{
-		`[]`,
 		`[` + event(id, "") + `,` + event(id, `,"user_id":"emma","more":[{"a":1}]`) + `]`,
 		` [ ` + event(id, `,"user_id":""`) + ` , ` + event("no UUID", "") + `,` + event(id, `,"EVENT_ID":"x"`) + `]`,
 		`[` + event(id, `,"user_id":7`) + `,` + event(id, "") + `,null,{"event_id":"x"},[],"text"]`,
@@ -312,6 +311,16 @@ func TestParseArray(t *testing.T) {
 		want, err := parseItems([]byte(body), now)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%.100s\nread at once %+v\none by one  %+v, %v", body, got, want, err)
+		}
+	}
+	if _, err := parseArray([]byte(`[]`), now); !reflect.DeepEqual(err, checkLength(0)) {
+		t.Errorf("an empty array: %v", err)
+	}
+	// Nothing is made of the items of an array that is too long.
+	long := []byte("[{}" + strings.Repeat(",{}", maxBatch) + "]")
+	for _, parse := range []func([]byte, time.Time) ([]item, error){parseArray, parseItems} {
+		if items, err := parse(long, now); items != nil || !reflect.DeepEqual(err, checkLength(maxBatch+1)) {
+			t.Errorf("%d items and %v of an array that is too long", len(items), err)
 		}
 	}
 	for _, body := range []string{`[`, `[{"event_id":"a"},]`, `[{}] x`, `[{"event_id":tru}]`} {
