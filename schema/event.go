@@ -83,14 +83,10 @@ type Event struct {
 	BookID    string    `json:"book_id"`    // 1 to MaxIDLength code points
 }
 
-// wireEvent is an Event as JSON has it: every field text, so that the layout of
+// wireEvent is an Event as JSON has it, by MarshalJSON and Decode: every field text, so that the layout of
 // the time is ours and a bad one is reported like any other bad field.
 type wireEvent struct {
-	EventID   string `json:"event_id"`
-	EventType string `json:"event_type"`
-	EventTime string `json:"event_time"`
-	UserID    string `json:"user_id"`
-	BookID    string `json:"book_id"`
+	EventID, EventType, EventTime, UserID, BookID string
 }
 
 // NewEventID returns a new UUIDv7, whose first 48 bits are the present time, so

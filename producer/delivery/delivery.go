@@ -23,6 +23,7 @@ import (
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -57,6 +58,9 @@ type Config struct {
 const (
 	// replayBatch is how many events the replayer sends at a time.
 	replayBatch = 1000
+
+	// looks is how often in Config.SpoolAfter who waits looks whether to go on.
+	looks = 8
 
 	// maxTurn is how long the answer to an event in the spool is kept back at most.
 	maxTurn = time.Second
@@ -163,20 +167,21 @@ func (d *Delivery) Publish(ctx context.Context, records []publisher.Record) []er
 		return nil
 	}
 	d.mu.Lock()
-	if d.spooling && !d.closed { // the brokers' reports need not wait for the encoding
+	var entries [][]byte
+	if d.spooling { // the brokers' reports need not wait for the encoding
 		d.mu.Unlock()
-		entries, err := encodeAll(records, nil)
-		if err != nil {
+		var err error
+		if entries, err = encodeAll(records, nil); err != nil {
 			return slices.Repeat([]error{err}, len(records))
 		}
 		d.mu.Lock()
-		if d.spooling && !d.closed {
-			return slices.Repeat([]error{d.keep(ctx, entries)}, len(records))
-		}
 	}
-	if d.closed {
+	switch {
+	case d.closed:
 		d.mu.Unlock()
 		return slices.Repeat([]error{publisher.ErrClosed}, len(records))
+	case d.spooling:
+		return slices.Repeat([]error{d.keep(ctx, entries)}, len(records))
 	}
 	c := d.send(records)
 	d.mu.Unlock()
@@ -193,7 +198,7 @@ func (d *Delivery) Publish(ctx context.Context, records []publisher.Record) []er
 				if reason := d.late(c); reason != nil {
 					d.beginSpooling(reason)
 				} else {
-					timer.Reset(d.cfg.SpoolAfter / 8)
+					timer.Reset(d.cfg.SpoolAfter / looks)
 				}
 			}
 			d.mu.Unlock()
@@ -236,7 +241,7 @@ func (d *Delivery) late(c *call) error {
 // that event, if otherwise more would come than they take: whoever sends the next event
 // when it is answered must not fill the spool. Brokers that are away keep nobody waiting.
 func (d *Delivery) awaitTurn(ctx context.Context, last int) {
-	look := time.NewTicker(d.cfg.SpoolAfter / 8)
+	look := time.NewTicker(d.cfg.SpoolAfter / looks)
 	defer look.Stop()
 	for began := time.Now(); time.Since(began) < maxTurn; {
 		d.mu.Lock()
@@ -382,7 +387,7 @@ type entry struct {
 }
 
 func encode(r publisher.Record, mark string) ([]byte, error) {
-	raw, err := jsonv2.Marshal(entry{Key: r.Key, Value: r.Value, Time: r.Time, TraceParent: r.TraceParent, Mark: mark})
+	raw, err := jsonv2.Marshal(entry{Key: r.Key, Value: r.Value, Time: r.Time, TraceParent: r.TraceParent, Mark: mark}, jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return nil, fmt.Errorf("encoding an event for the spool: %w", err)
 	}

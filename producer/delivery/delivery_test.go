@@ -162,19 +162,17 @@ func (b *broker) change(f func(b *broker)) {
 func (b *broker) goAway()   { b.change(func(b *broker) { b.away = true }) }
 func (b *broker) comeBack() { b.change(func(b *broker) { b.away = false }) }
 
-// acknowledgeOne is what a slow broker does from time to time. It returns false if
-// nothing waits.
-func (b *broker) acknowledgeOne() bool {
+// acknowledgeOne is what a slow broker does from time to time.
+func (b *broker) acknowledgeOne() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.clients[len(b.clients)-1]
 	if len(c.waiting) == 0 {
-		return false
+		return
 	}
 	w := c.waiting[0]
 	c.waiting, c.stored = c.waiting[1:], append(c.stored, w.value)
 	c.acks <- func() { w.report(nil) }
-	return true
 }
 
 // breakDown is the fatal error of the client that is in use.

@@ -156,7 +156,7 @@ func (p *Publisher) Send(records []Record, report func(index int, err error)) (t
 	if p.closed {
 		return 0, ErrClosed
 	}
-	var headers []kafka.Header
+	headers, parent := untraced, ""
 	now := time.Now()
 	for i, r := range records {
 		p.inFlight.Add(1)
@@ -164,8 +164,8 @@ func (p *Publisher) Send(records []Record, report func(index int, err error)) (t
 		if p.tracer != nil {
 			r.TraceParent, d.span = p.begin(r)
 		}
-		if i == 0 || r.TraceParent != records[i-1].TraceParent || p.tracer != nil { // else those of the record before
-			headers = headersOf(r)
+		if r.TraceParent != parent { // else those of the record before
+			headers, parent = headersOf(r.TraceParent), r.TraceParent
 		}
 		if err := outcome(p.producer.Produce(p.message(r, headers, d), nil)); err != nil {
 			p.inFlight.Add(-1)
@@ -187,11 +187,12 @@ type delivery struct {
 // untraced are the headers of a record that belongs to no trace.
 var untraced = []kafka.Header{{Key: schema.VersionHeader, Value: []byte(schema.Version)}}
 
-func headersOf(r Record) []kafka.Header {
-	if r.TraceParent == "" {
+// headersOf are those of a record of a trace, or of none if traceParent is empty.
+func headersOf(traceParent string) []kafka.Header {
+	if traceParent == "" {
 		return untraced
 	}
-	return append(slices.Clip(untraced), kafka.Header{Key: schema.TraceHeader, Value: []byte(r.TraceParent)})
+	return append(slices.Clip(untraced), kafka.Header{Key: schema.TraceHeader, Value: []byte(traceParent)})
 }
 
 func (p *Publisher) message(r Record, headers []kafka.Header, d delivery) *kafka.Message {
