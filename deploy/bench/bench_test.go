@@ -75,11 +75,11 @@ func TestByStack(t *testing.T) {
 	var got [][]string
 	for _, on := range byStack([]group{
 		{name: "a", services: "kafka"}, {name: "b", services: "all"}, {name: "c", services: "all"},
-		{name: "d", services: "all", environ: []string{"CORES=2"}}, {name: "e"}, {name: "f"},
+		{name: "d"}, {name: "e"},
 	}) {
 		got = append(got, names(on))
 	}
-	want := [][]string{{"a"}, {"b", "c"}, {"d"}, {"e"}, {"f"}}
+	want := [][]string{{"a"}, {"b", "c"}, {"d"}, {"e"}}
 	if !slices.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -47,6 +47,7 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 	if err := b.stackCommand(ctx, "start", "store"); err != nil {
 		return err
 	}
+	b.cleanup(func() error { return b.stackCommand(context.WithoutCancel(ctx), "stop", "store") })
 	c := loadCmd{URL: b.StoreURL + "/events", Connections: usual, Batch: 100, Rate: 100}
 	backlog, err := b.loadFor(ctx, "writing a backlog", c, backlogTime, quickBacklogTime)
 	if err != nil {
@@ -56,6 +57,7 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 	if err := b.stackCommand(ctx, "start", "sparkjob"); err != nil {
 		return err
 	}
+	b.cleanup(func() error { return b.stackCommand(context.WithoutCancel(ctx), "stop", "sparkjob") })
 	if err := b.caughtUp(ctx); err != nil {
 		return err
 	}

@@ -30,8 +30,7 @@ type contender struct {
 // group is contenders that are compared.
 type group struct {
 	name     string
-	services string   // of the stack, comma separated; "" for no stack
-	environ  []string // settings of the stack that differ
+	services string // of the stack, comma separated; "" for no stack
 	// prepare makes what the rounds need. What it starts it hands to bench.cleanup.
 	prepare    func(ctx context.Context, b *bench) error
 	contenders []contender
@@ -47,13 +46,13 @@ var groups = []group{
 	{name: "cold", services: allEngines, prepare: prepareCold, contenders: coldContenders},
 	{name: "stream", services: allEngines, prepare: prepareStream, contenders: streamContenders},
 	{name: "latency", services: allEngines, prepare: prepareLatency, contenders: latencyContenders},
-	{name: "two executors", services: allEngines, environ: twoExecutors, prepare: prepareTwoExecutors, contenders: executorsContenders},
+	{name: "two executors", services: allEngines, prepare: prepareTwoExecutors, contenders: executorsContenders},
 	{name: "start", prepare: prepareStart, contenders: startContenders},
 }
 
 // sameStack tells whether two groups can share a stack.
 func sameStack(a, b group) bool {
-	return a.services != "" && a.services == b.services && slices.Equal(a.environ, b.environ)
+	return a.services != "" && a.services == b.services
 }
 
 // byStack puts groups that share a stack together.

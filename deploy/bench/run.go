@@ -115,15 +115,15 @@ func (c *runCmd) measure(ctx context.Context, on []group, lines string) error {
 	if c.Match != nil {
 		args = append(args, "--match", c.Match.String())
 	}
-	if err := onStack(ctx, on[0].services, on[0].environ, c.Out, args...); err != nil {
+	if err := onStack(ctx, on[0].services, c.Out, args...); err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(names(on), ", "), err)
 	}
 	return nil
 }
 
-// onStack runs this program on a throwaway stack with these services, and with these
-// settings besides its usual ones; without a stack if there are no services.
-func onStack(ctx context.Context, services string, environ []string, out string, args ...string) error {
+// onStack runs this program on a throwaway stack with these services; without a stack if
+// there are none.
+func onStack(ctx context.Context, services, out string, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -147,7 +147,6 @@ func onStack(ctx context.Context, services string, environ []string, out string,
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), environ...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = time.Minute
 	return cmd.Run()

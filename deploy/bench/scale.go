@@ -17,10 +17,23 @@ var scaleContenders = []contender{
 	scaleTo(streamRows, 1), scaleTo(streamRows, 2), scaleTo(streamRows, 12),
 }
 
-// executorsContenders run where the cores are those of two executors.
+// executorsContenders run where the worker's cores are those of two executors.
 var executorsContenders = []contender{scaleTo(streamRows, 6)}
 
-var twoExecutors = []string{"SPARK_WORKER_CORES=2", "SPARK_EXECUTOR_CORES=1", "SPARK_EXECUTOR_MEMORY=512m"}
+// twoExecutors are half as large each as the one that there is by default.
+var twoExecutors = map[string]string{"SPARK_WORKER_CORES": "4", "SPARK_EXECUTOR_CORES": "2", "SPARK_EXECUTOR_MEMORY": "512m"}
+
+// prepareTwoExecutors has them take the place of the one, and has them run for a while.
+func prepareTwoExecutors(ctx context.Context, b *bench) error {
+	if err := prepareTables(ctx, b); err != nil {
+		return err
+	}
+	b.say("starting Spark with two executors")
+	if err := b.restartSpark(ctx, twoExecutors); err != nil {
+		return err
+	}
+	return b.warmUp(ctx)
+}
 
 func rowsIn(rows, partitions int) string {
 	return fmt.Sprintf("%s rows in %d partitions", figures.Number(float64(rows)), partitions)

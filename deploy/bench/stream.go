@@ -43,12 +43,10 @@ const (
 // streamRows are what waits in Kafka at the beginning.
 const streamRows = 300_000
 
-// What comes before the first run that counts, until most is compiled: the executors go on
-// compiling for a few million rows.
+// What comes before the first run that counts, until most is compiled.
 const (
 	warmInserts   = 2 // runs
-	warmRows      = 3_000_000
-	warmRowsOfTwo = 1_000_000 // of two executors
+	warmRows      = 1_000_000
 	quickWarmRows = 200_000
 )
 
@@ -135,17 +133,16 @@ func prepareCold(ctx context.Context, b *bench) (err error) {
 
 // prepareStream has run for a while whatever is compared, so that whoever comes first has
 // no disadvantage.
-func prepareStream(ctx context.Context, b *bench) error { return b.prepareStream(ctx, warmRows) }
-
-// prepareTwoExecutors is the same for a single figure.
-func prepareTwoExecutors(ctx context.Context, b *bench) error {
-	return b.prepareStream(ctx, warmRowsOfTwo)
-}
-
-func (b *bench) prepareStream(ctx context.Context, rows int) (err error) {
+func prepareStream(ctx context.Context, b *bench) error {
 	if err := prepareTables(ctx, b); err != nil {
 		return err
 	}
+	return b.warmUp(ctx)
+}
+
+// warmUp has Cassandra and the job's query run until most of it is compiled.
+func (b *bench) warmUp(ctx context.Context) (err error) {
+	rows := warmRows
 	if b.Quick {
 		rows = quickWarmRows
 	}
@@ -304,6 +301,21 @@ func coldJobRound(ctx context.Context, r *round) error {
 // restartConnect starts the application anew, and its executors with it.
 func (b *bench) restartConnect(ctx context.Context) error {
 	return errors.Join(b.stackCommand(ctx, "stop", service.SparkConnect), b.stackCommand(ctx, "start", service.SparkConnect))
+}
+
+// restartSpark starts the worker and the application anew, with other settings than before.
+func (b *bench) restartSpark(ctx context.Context, settings map[string]string) error {
+	for variable, value := range settings {
+		if err := os.Setenv(variable, value); err != nil {
+			return err
+		}
+	}
+	for _, command := range [][]string{{"stop", service.SparkConnect}, {"stop", service.SparkWorker}, {"start", service.SparkWorker}, {"start", service.SparkConnect}} {
+		if err := b.stackCommand(ctx, command...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *round) coldRound(ctx context.Context, fill func(context.Context) (catchUp, error)) error {

@@ -15,7 +15,6 @@ import (
 	"github.com/montanaflynn/stats"
 
 	"example.com/bookstore/deploy/bench/figures"
-	"example.com/bookstore/deploy/stack/service"
 )
 
 // tuneCmd finds the settings with which the job's query of events comes through a backlog
@@ -35,7 +34,7 @@ func (c *tuneCmd) Validate() error {
 }
 
 func (c *tuneCmd) Run(ctx context.Context) error {
-	return onStack(ctx, allEngines, nil, c.Out, "sweep", "--rows", strconv.Itoa(c.Rows), "--rounds", strconv.Itoa(c.Rounds), "--out", c.Out)
+	return onStack(ctx, allEngines, c.Out, "sweep", "--rows", strconv.Itoa(c.Rows), "--rounds", strconv.Itoa(c.Rounds), "--out", c.Out)
 }
 
 // sweepCmd does it on the stack of the environment.
@@ -45,7 +44,7 @@ type sweepCmd struct {
 	Out         string `type:"path" required:""`
 	environment `embed:""`
 
-	WorkerCores       int `env:"SPARK_WORKER_CORES" default:"2"`
+	WorkerCores       int `env:"SPARK_WORKER_CORES" default:"4"`
 	ShufflePartitions int `env:"SPARK_SHUFFLE_PARTITIONS" default:"2"`
 	MaxOffsets        int `env:"SPARK_MAX_OFFSETS_PER_TRIGGER" default:"50000"`
 }
@@ -192,7 +191,9 @@ func (s *sweep) run(ctx context.Context, with tuned) (float64, error) {
 	config.MaxOffsetsPerTrigger, config.ShufflePartitions = with.maxOffsets, with.shufflePartitions
 	fill := func(ctx context.Context) (catchUp, error) { return s.runQuery(ctx, config, s.stream.rows) }
 	if s.workerCores != with.workerCores {
-		if err := s.restart(ctx, with.workerCores); err != nil {
+		s.workerCores, s.warm = with.workerCores, false
+		cores := strconv.Itoa(with.workerCores)
+		if err := s.restartSpark(ctx, map[string]string{"SPARK_WORKER_CORES": cores, "SPARK_EXECUTOR_CORES": cores}); err != nil {
 			return 0, err
 		}
 	}
@@ -209,20 +210,4 @@ func (s *sweep) run(ctx context.Context, with tuned) (float64, error) {
 		return 0, err
 	}
 	return c.perSecond(), nil
-}
-
-// restart has Spark start with so many cores.
-func (s *sweep) restart(ctx context.Context, workerCores int) error {
-	s.workerCores, s.warm = workerCores, false
-	for _, name := range []string{"SPARK_WORKER_CORES", "SPARK_EXECUTOR_CORES"} {
-		if err := os.Setenv(name, strconv.Itoa(workerCores)); err != nil {
-			return err
-		}
-	}
-	for _, command := range [][]string{{"stop", service.SparkConnect}, {"stop", service.SparkWorker}, {"start", service.SparkWorker}, {"start", service.SparkConnect}} {
-		if err := s.stackCommand(ctx, command...); err != nil {
-			return err
-		}
-	}
-	return nil
 }
