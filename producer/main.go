@@ -167,11 +167,12 @@ func deliver(ctx context.Context, cfg *Config, logger *slog.Logger, tracer trace
 		spoolAfter = cfg.DeliveryTimeout
 	}
 	events, err := delivery.New(ctx, delivery.Config{
-		Connect: func() (delivery.Publisher, error) {
+		Connect: func(report func([]publisher.Report)) (delivery.Publisher, error) {
 			return publisher.New(publisher.Config{
 				Kafka:      cfg.Kafka,
 				Topic:      cfg.KafkaTopic,
 				QueueLimit: cfg.QueueLimit,
+				Report:     report,
 				Logger:     logger,
 				Tracer:     tracer,
 			})

@@ -33,7 +33,7 @@ import (
 
 // Publisher is what a Delivery needs of a publisher.Publisher.
 type Publisher interface {
-	Send(records []publisher.Record, report func(index int, err error)) (taken int, err error)
+	Send(call any, records []publisher.Record) (taken int, err error)
 	Ready(ctx context.Context) error
 	Fatal() <-chan error
 	Close(ctx context.Context) (undelivered int)
@@ -42,9 +42,9 @@ type Publisher interface {
 
 // Config says with what a Delivery works.
 type Config struct {
-	// Connect makes the publisher, and another when that one has come to its end. Its
-	// records must have no time-out of their own.
-	Connect func() (Publisher, error)
+	// Connect makes the publisher, which reports as told, and another when that one has
+	// come to its end. Its records must have no time-out of their own.
+	Connect func(report func([]publisher.Report)) (Publisher, error)
 	Spool   *spool.Spool // closed with the Delivery
 	// SpoolAfter is how long an event waits for brokers that acknowledge nothing, or only
 	// events that came so much later, before it goes to the spool.
@@ -113,6 +113,7 @@ func (s *sending) settled() bool {
 // call is a Publish that waits. Delivery's mu guards it until done is closed.
 type call struct {
 	sent     time.Time
+	sendings []sending
 	errs     []error
 	answered []bool
 	left     int
@@ -136,13 +137,12 @@ func New(ctx context.Context, cfg Config) (*Delivery, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	p, err := cfg.Connect()
-	if err != nil {
-		return nil, err
-	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	d := &Delivery{
-		cfg: cfg, logger: cfg.Logger, publisher: p, unsure: map[string]*sending{}, wake: make(chan struct{}, 1), stop: stop,
+	d := &Delivery{cfg: cfg, logger: cfg.Logger, unsure: map[string]*sending{}, wake: make(chan struct{}, 1), stop: stop}
+	var err error
+	if d.publisher, err = cfg.Connect(d.reported); err != nil {
+		stop()
+		return nil, err
 	}
 	d.metrics = newMetrics(cfg.Spool)
 	if n := cfg.Spool.Len(); n > 0 {
@@ -273,29 +273,61 @@ func (d *Delivery) abandon(ctx context.Context, c *call) []error {
 
 // send gives records to the publisher.
 func (d *Delivery) send(records []publisher.Record) *call {
-	c := &call{sent: time.Now(), errs: make([]error, len(records)), answered: make([]bool, len(records)), left: len(records), done: make(chan struct{})}
+	c := &call{
+		sent: time.Now(), sendings: make([]sending, len(records)),
+		errs: make([]error, len(records)), answered: make([]bool, len(records)), left: len(records), done: make(chan struct{}),
+	}
 	if len(d.direct) == 0 {
 		d.moved()
 	}
-	sendings := make([]sending, len(records))
 	for i, r := range records {
-		sendings[i] = sending{record: r, call: c, index: i}
-		d.direct = append(d.direct, &sendings[i])
+		c.sendings[i] = sending{record: r, call: c, index: i}
+		d.direct = append(d.direct, &c.sendings[i])
 	}
-	taken, err := d.publisher.Send(records, func(i int, err error) { d.report(&sendings[i], err) })
+	taken, err := d.publisher.Send(c, records)
 	if taken < len(records) {
-		for i := taken; i < len(sendings); i++ {
-			sendings[i].reported, sendings[i].err = true, err
+		for i := taken; i < len(records); i++ {
+			c.sendings[i].reported, c.sendings[i].err = true, err
 		}
 		d.beginSpooling(err)
 	}
 	return c
 }
 
-// report is told what the brokers say of a record that was sent directly.
-func (d *Delivery) report(s *sending, err error) {
+// reported is told what the brokers say.
+func (d *Delivery) reported(reports []publisher.Report) {
+	direct := 0
+	for _, r := range reports {
+		switch of := r.Call.(type) {
+		case *call:
+			direct++
+		case replayed: // at once, since the replayer may hold mu until it has them all
+			of <- r
+		}
+	}
+	if direct == 0 {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, r := range reports {
+		if c, ok := r.Call.(*call); ok {
+			d.report(&c.sendings[r.Index], r.Err)
+		}
+	}
+	n := 0
+	for n < len(d.direct) && d.direct[n].settled() {
+		n++
+	}
+	clear(d.direct[:n]) // for the garbage collector
+	d.direct = d.direct[n:]
+	if d.spooling { // for settle, which waits for this
+		d.look()
+	}
+}
+
+// report is told what the brokers say of a record that was sent directly.
+func (d *Delivery) report(s *sending, err error) {
 	s.reported, s.err = true, err
 	switch {
 	case s.settled():
@@ -306,15 +338,6 @@ func (d *Delivery) report(s *sending, err error) {
 		s.call.answer(s.index, err)
 	case !d.spooling:
 		d.beginSpooling(err)
-	}
-	n := 0
-	for n < len(d.direct) && d.direct[n].settled() {
-		n++
-	}
-	clear(d.direct[:n]) // for the garbage collector
-	d.direct = d.direct[n:]
-	if d.spooling { // for settle, which waits for this
-		d.look()
 	}
 }
 

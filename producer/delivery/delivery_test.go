@@ -44,6 +44,7 @@ type broker struct {
 // client is a publisher of a test.
 type client struct {
 	*broker
+	report  func([]publisher.Report)
 	fatal   chan error
 	broken  error
 	closed  bool
@@ -57,8 +58,8 @@ type waiting struct {
 	report func(error)
 }
 
-func (b *broker) connect() (Publisher, error) {
-	c := &client{broker: b, fatal: make(chan error, 1), acks: make(chan func(), 100_000)}
+func (b *broker) connect(report func([]publisher.Report)) (Publisher, error) {
+	c := &client{broker: b, report: report, fatal: make(chan error, 1), acks: make(chan func(), 100_000)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	pace := b.pace
@@ -79,7 +80,7 @@ func (b *broker) connect() (Publisher, error) {
 	return c, nil
 }
 
-func (c *client) Send(records []publisher.Record, report func(int, error)) (int, error) {
+func (c *client) Send(call any, records []publisher.Record) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -89,7 +90,7 @@ func (c *client) Send(records []publisher.Record, report func(int, error)) (int,
 		return 0, c.broken
 	}
 	for i, r := range records {
-		c.waiting = append(c.waiting, waiting{string(r.Value), func(err error) { report(i, err) }})
+		c.waiting = append(c.waiting, waiting{string(r.Value), func(err error) { c.report([]publisher.Report{{Call: call, Index: i, Err: err}}) }})
 	}
 	c.flush()
 	return len(records), nil

@@ -217,19 +217,18 @@ func (d *Delivery) replayOne(ctx context.Context, g *gate) (sent int, err error)
 	return sent, nil
 }
 
+// replayed is where the replayer gets the reports of records of the spool.
+type replayed chan publisher.Report
+
 // sendAndWait sends records and returns those that must be sent again, in their order,
 // and why.
 func (d *Delivery) sendAndWait(ctx context.Context, records []publisher.Record, g *gate) (again []publisher.Record, err error) {
-	type report struct {
-		index int
-		err   error
-	}
-	reports := make(chan report, len(records)) // room for all, since none of them may wait
+	reports := make(replayed, len(records)) // room for all, since none of them may wait
 	errs := make([]error, len(records))
 	for i := range errs {
 		errs[i] = publisher.ErrNotDelivered
 	}
-	taken, err := d.publisher.Send(records, func(i int, err error) { reports <- report{i, err} })
+	taken, err := d.publisher.Send(reports, records)
 	if errors.Is(err, publisher.ErrFatal) {
 		g.open()
 		d.reconnect(ctx, err)
@@ -242,7 +241,7 @@ func (d *Delivery) sendAndWait(ctx context.Context, records []publisher.Record, 
 		select {
 		case r := <-reports:
 			reported++
-			if errs[r.index] = r.err; r.err == nil {
+			if errs[r.Index] = r.Err; r.Err == nil {
 				d.moved()
 			}
 			continue
@@ -265,7 +264,7 @@ func (d *Delivery) sendAndWait(ctx context.Context, records []publisher.Record, 
 		// The publisher is another one: what the former has not reported by now it will not.
 		for ; len(reports) > 0; reported++ {
 			r := <-reports
-			errs[r.index] = r.err
+			errs[r.Index] = r.Err
 		}
 		break
 	}
@@ -328,7 +327,7 @@ func (d *Delivery) reconnect(ctx context.Context, reason error) {
 	d.metrics.reconnected.Inc()
 	told := false
 	for {
-		p, err := d.cfg.Connect()
+		p, err := d.cfg.Connect(d.reported)
 		if err == nil {
 			d.mu.Lock()
 			d.publisher = p

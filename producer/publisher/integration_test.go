@@ -48,7 +48,7 @@ func readAll(t *testing.T, servers, name string, n int) []*kafka.Message {
 func TestRecordsOnTheTopic(t *testing.T) {
 	servers, name, create := testtopic.Name(t)
 	create()
-	p, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: servers}, Topic: name, DeliveryTimeout: 10 * time.Second})
+	p, err := New(Config{Report: report, Kafka: kafkaclient.Config{BootstrapServers: servers}, Topic: name, DeliveryTimeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestRecordsOnTheTopic(t *testing.T) {
 
 func TestMissingTopic(t *testing.T) {
 	servers, name, create := testtopic.Name(t)
-	p, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: servers}, Topic: name, DeliveryTimeout: 10 * time.Second})
+	p, err := New(Config{Report: report, Kafka: kafkaclient.Config{BootstrapServers: servers}, Topic: name, DeliveryTimeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestMissingTopic(t *testing.T) {
 }
 
 func TestReadyWithoutBrokers(t *testing.T) {
-	p, err := New(Config{Kafka: kafkaclient.Config{BootstrapServers: nowhere}, Topic: "events", DeliveryTimeout: time.Second})
+	p, err := New(Config{Report: report, Kafka: kafkaclient.Config{BootstrapServers: nowhere}, Topic: "events", DeliveryTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

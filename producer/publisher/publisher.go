@@ -48,8 +48,12 @@ type Config struct {
 	Topic           string        // must exist; brokers do not create it
 	DeliveryTimeout time.Duration // longest wait for an acknowledgement, retries included; none if zero
 	QueueLimit      int           // most records that wait for the brokers; 100,000 if zero
-	Logger          *slog.Logger  // slog.Default() if nil
-	Tracer          trace.Tracer  // makes a span for each record; nil for none
+	// Report gets what the brokers say of the records that Send has taken, all that has
+	// come together at once. It runs on a goroutine of the Publisher's, must return at
+	// once, and must not keep the slice.
+	Report func([]Report)
+	Logger *slog.Logger // slog.Default() if nil
+	Tracer trace.Tracer // makes a span for each record; nil for none
 }
 
 const (
@@ -70,12 +74,20 @@ type Record struct {
 	Type        string    // of the event
 }
 
+// Report is what the brokers say of one record.
+type Report struct {
+	Call  any   // what Send was given with it
+	Index int   // of the record among those of the call
+	Err   error // nil once the brokers have acknowledged it, else ErrNotDelivered, ErrRefused or ErrFatal
+}
+
 // Publisher is an idempotent producer for one topic. Its methods may be called
 // from any number of goroutines. It is a prometheus.Collector of its own metrics.
 type Publisher struct {
 	topic     string
 	producer  *kafka.Producer
 	admin     *topic.Admin
+	report    func([]Report)
 	logger    *slog.Logger
 	tracer    trace.Tracer // nil for none
 	metrics   *metrics
@@ -132,7 +144,7 @@ func New(cfg Config) (*Publisher, error) {
 		return nil, err
 	}
 	p := &Publisher{
-		topic: cfg.Topic, producer: producer, admin: admin, logger: cfg.Logger, tracer: cfg.Tracer, metrics: newMetrics(),
+		topic: cfg.Topic, producer: producer, admin: admin, report: cfg.Report, logger: cfg.Logger, tracer: cfg.Tracer, metrics: newMetrics(),
 		fatal: make(chan error, 1), asking: make(chan struct{}, 1),
 	}
 	p.reachable.Store(true) // until shown otherwise, so that the first loss is told
@@ -147,27 +159,33 @@ func New(cfg Config) (*Publisher, error) {
 // break the order of its visitor's events. errors.Is tells ErrQueueFull, ErrFatal,
 // ErrClosed and ErrNotDelivered.
 //
-// report is called once for each record that was taken, with nil once the brokers have
-// acknowledged it, else with an error that is ErrNotDelivered, ErrRefused or ErrFatal.
-// It runs on a goroutine of the Publisher's and must return at once.
-func (p *Publisher) Send(records []Record, report func(index int, err error)) (taken int, err error) {
+// Config.Report gets one Report, with the call, for each record that was taken.
+func (p *Publisher) Send(call any, records []Record) (taken int, err error) {
 	p.closing.RLock()
 	defer p.closing.RUnlock()
 	if p.closed {
 		return 0, ErrClosed
 	}
-	headers, parent := untraced, ""
+	// One message for all, since Produce copies what it takes.
+	m := kafka.Message{
+		TopicPartition: kafka.TopicPartition{Topic: &p.topic, Partition: kafka.PartitionAny},
+		Key:            make([]byte, 0, schema.MaxIDLength), Headers: untraced,
+	}
+	parent := ""
+	deliveries := make([]delivery, len(records))
 	now := time.Now()
 	for i, r := range records {
 		p.inFlight.Add(1)
-		d := delivery{index: i, report: report, taken: now}
+		d := &deliveries[i]
+		*d = delivery{call: call, index: i, taken: now}
 		if p.tracer != nil {
 			r.TraceParent, d.span = p.begin(r)
 		}
 		if r.TraceParent != parent { // else those of the record before
-			headers, parent = headersOf(r.TraceParent), r.TraceParent
+			m.Headers, parent = headersOf(r.TraceParent), r.TraceParent
 		}
-		if err := outcome(p.producer.Produce(p.message(r, headers, d), nil)); err != nil {
+		m.Key, m.Value, m.Timestamp, m.Opaque = append(m.Key[:0], r.Key...), r.Value, r.Time, d
+		if err := outcome(p.producer.Produce(&m, nil)); err != nil {
 			p.inFlight.Add(-1)
 			finish(d.span, err)
 			return i, err
@@ -176,12 +194,12 @@ func (p *Publisher) Send(records []Record, report func(index int, err error)) (t
 	return len(records), nil
 }
 
-// delivery is where the report of a record goes.
+// delivery is what is kept of a record until it is reported.
 type delivery struct {
-	index  int
-	report func(index int, err error)
-	taken  time.Time
-	span   trace.Span // nil for none
+	call  any
+	index int
+	taken time.Time
+	span  trace.Span // nil for none
 }
 
 // untraced are the headers of a record that belongs to no trace.
@@ -193,17 +211,6 @@ func headersOf(traceParent string) []kafka.Header {
 		return untraced
 	}
 	return append(slices.Clip(untraced), kafka.Header{Key: schema.TraceHeader, Value: []byte(traceParent)})
-}
-
-func (p *Publisher) message(r Record, headers []kafka.Header, d delivery) *kafka.Message {
-	return &kafka.Message{
-		TopicPartition: kafka.TopicPartition{Topic: &p.topic, Partition: kafka.PartitionAny},
-		Key:            []byte(r.Key),
-		Value:          r.Value,
-		Timestamp:      r.Time,
-		Headers:        headers,
-		Opaque:         d,
-	}
 }
 
 // refusals are the errors that concern one record and its content.
@@ -306,33 +313,48 @@ func (p *Publisher) Close(ctx context.Context) (undelivered int) {
 	return undelivered
 }
 
-// watchEvents brings every delivery report to the call that waits for it, and
-// drains what concerns the producer as a whole.
+// watchEvents hands the reports on, and drains what concerns the producer as a whole.
 func (p *Publisher) watchEvents() {
-	for event := range p.producer.Events() {
-		switch e := event.(type) {
-		case *kafka.Message:
-			d := e.Opaque.(delivery)
-			err := outcome(e.TopicPartition.Error)
-			if err == nil && p.reachable.CompareAndSwap(false, true) {
-				p.logger.Info("the Kafka brokers answer again")
-			}
-			duration := p.metrics.acknowledged
-			if err != nil {
-				duration = p.metrics.failed
-			}
-			duration.Observe(time.Since(d.taken).Seconds())
-			finish(d.span, err)
-			p.inFlight.Add(-1) // before whoever waits for the report looks at it
-			d.report(d.index, err)
-		case kafka.Error:
-			p.watchError(e)
-		case *kafka.Stats:
-			if err := p.metrics.read(e.String()); err != nil {
-				p.logger.Debug("reading librdkafka's statistics", "error", err)
-			}
+	var reports []Report
+	events := p.producer.Events()
+	for event := range events {
+		now := time.Now()
+		reports = p.read(event, now, reports[:0])
+		for range len(events) { // what has come meanwhile
+			reports = p.read(<-events, now, reports)
+		}
+		if len(reports) > 0 {
+			p.inFlight.Add(-int64(len(reports))) // before whoever waits for a report looks at it
+			p.report(reports)
+			clear(reports) // for the garbage collector
 		}
 	}
+}
+
+// read adds the report that an event of the producer is, if it is one.
+func (p *Publisher) read(event kafka.Event, now time.Time, reports []Report) []Report {
+	switch e := event.(type) {
+	case *kafka.Message:
+		d := e.Opaque.(*delivery)
+		err := outcome(e.TopicPartition.Error)
+		if err == nil && p.reachable.CompareAndSwap(false, true) {
+			p.logger.Info("the Kafka brokers answer again")
+		}
+		duration := p.metrics.acknowledged
+		if err != nil {
+			duration = p.metrics.failed
+		}
+		duration.Observe(now.Sub(d.taken).Seconds())
+		finish(d.span, err)
+		return append(reports, Report{Call: d.call, Index: d.index, Err: err})
+	case kafka.Error:
+		p.watchError(e)
+	case *kafka.Stats:
+		if err := p.metrics.read(e.String()); err != nil {
+			p.logger.Debug("reading librdkafka's statistics", "error", err)
+		}
+	}
+	return reports
 }
 
 // watchError tells what a person must know. librdkafka recovers by itself from all

@@ -33,7 +33,7 @@ func start(t *testing.T, cfg Config) (*Publisher, *synclog.Buffer) {
 	t.Helper()
 	log := new(synclog.Buffer)
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
-	cfg.Topic = "events"
+	cfg.Topic, cfg.Report = "events", report
 	p, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -46,16 +46,23 @@ func start(t *testing.T, cfg Config) (*Publisher, *synclog.Buffer) {
 	return p, log
 }
 
+// report brings each report to the call, which is a function.
+func report(reports []Report) {
+	for _, r := range reports {
+		r.Call.(func(int, error))(r.Index, r.Err)
+	}
+}
+
 // publish sends records and waits for the report of each.
 func publish(t *testing.T, p *Publisher, records []Record) []error {
 	t.Helper()
 	errs := make([]error, len(records))
 	var reported sync.WaitGroup
 	reported.Add(len(records))
-	taken, err := p.Send(records, func(i int, err error) {
+	taken, err := p.Send(func(i int, err error) {
 		errs[i] = err
 		reported.Done()
-	})
+	}, records)
 	for i := taken; i < len(records); i++ {
 		errs[i] = err
 		reported.Done()
