@@ -21,10 +21,22 @@ import (
 type contender struct {
 	name  string
 	round func(ctx context.Context, r *round) error // one round of it
-	// most rounds, where one takes long; as many as asked for if zero
+	// most rounds, where one takes long; as many as asked for if zero. A single one is in
+	// the middle: it is held against the median of others, who get faster until the last
 	rounds int
 	// quick tells that a first look has it, too
 	quick bool
+}
+
+// has tells whether it has a turn in the nth of so many rounds, from 0.
+func (c contender) has(n, of int) bool {
+	switch c.rounds {
+	case 0:
+		return true
+	case 1:
+		return n == (of-1)/2
+	}
+	return n < c.rounds
 }
 
 // group is contenders that are compared.
@@ -202,7 +214,7 @@ func turns(ctx context.Context, b *bench, contenders []contender) error {
 		}
 		for i := range contenders {
 			c := contenders[(i+n)%len(contenders)]
-			if (c.rounds > 0 && n >= c.rounds) || (b.Quick && !c.quick) || (b.Match != nil && !b.Match.MatchString(c.name)) {
+			if !c.has(n, b.Rounds) || (b.Quick && !c.quick) || (b.Match != nil && !b.Match.MatchString(c.name)) {
 				continue
 			}
 			b.say("round %d of %d: %s", n+1, b.Rounds, c.name)
