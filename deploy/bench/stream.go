@@ -143,9 +143,9 @@ func prepareStream(ctx context.Context, b *bench) error {
 
 // warmUp has Cassandra and the job's query run until most of it is compiled.
 func (b *bench) warmUp(ctx context.Context) (err error) {
-	rows := warmRows
+	rows, runs := warmRows, warmQueries
 	if b.Quick {
-		rows = quickWarmRows
+		rows, runs = quickWarmRows, 1
 	}
 	s := &b.stream
 	if s.topic, err = b.filledTopic(ctx, s.rows, b.KafkaPartitions); err != nil {
@@ -158,8 +158,8 @@ func (b *bench) warmUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for n := range warmQueries {
-		b.say("warming up the job's query with %d rows, %d of %d", rows, n+1, warmQueries)
+	for n := range runs {
+		b.say("warming up the job's query with %d rows, %d of %d", rows, n+1, runs)
 		if _, err := b.fillTable(ctx, rows, b.theQuery(topic, rows)); err != nil {
 			return err
 		}
