@@ -158,12 +158,14 @@ func alive(rec record) bool {
 	if err != nil {
 		return false
 	}
-	return same(proc, rec) && !zombie(proc)
+	ms, err := proc.CreateTime()
+	return err == nil && rec.startedAt(ms) && !zombie(proc)
 }
 
-func same(proc *gops.Process, rec record) bool {
-	ms, err := proc.CreateTime()
-	return err == nil && time.UnixMilli(ms).Sub(rec.Started).Abs() <= startTolerance
+// startedAt reports whether a process that was started then, in milliseconds since 1970, is
+// that of the record.
+func (r record) startedAt(ms int64) bool {
+	return time.UnixMilli(ms).Sub(r.Started).Abs() <= startTolerance
 }
 
 // zombie reports whether a process has ended but for being waited for. Its first
@@ -184,8 +186,11 @@ func zombie(proc *gops.Process) bool {
 // its own end: a Spark worker's executors are in its group. It is empty once the
 // pid belongs to a stranger.
 func group(rec record) []*gops.Process {
-	if leader, err := gops.NewProcess(int32(rec.PID)); err == nil && !same(leader, rec) {
-		return nil
+	if leader, err := gops.NewProcess(int32(rec.PID)); err == nil {
+		// A leader that ends at this moment has no time any more, and is no stranger.
+		if ms, err := leader.CreateTime(); err == nil && !rec.startedAt(ms) {
+			return nil
+		}
 	}
 	pids, err := gops.Pids()
 	if err != nil {
