@@ -44,20 +44,18 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 	if err := b.openTables(ctx); err != nil {
 		return err
 	}
-	if err := b.stackCommand(ctx, "start", "store"); err != nil {
+	if err := b.startService(ctx, "store"); err != nil {
 		return err
 	}
-	b.cleanup(func() error { return b.stackCommand(context.WithoutCancel(ctx), "stop", "store") })
 	c := loadCmd{URL: b.StoreURL + "/events", Connections: usual, Batch: 100, Rate: 100}
 	backlog, err := b.loadFor(ctx, "writing a backlog", c, backlogTime, quickBacklogTime)
 	if err != nil {
 		return err
 	}
 	b.say("starting all queries of the job, which work off %d events", backlog.Events)
-	if err := b.stackCommand(ctx, "start", "sparkjob"); err != nil {
+	if err := b.startService(ctx, "sparkjob"); err != nil {
 		return err
 	}
-	b.cleanup(func() error { return b.stackCommand(context.WithoutCancel(ctx), "stop", "sparkjob") })
 	if err := b.caughtUp(ctx); err != nil {
 		return err
 	}

@@ -295,17 +295,12 @@ func (c catchUp) perCore() float64 { return float64(c.rows) / c.busy.Seconds() }
 // somebody who has just brought the stack up.
 func coldJobRound(ctx context.Context, r *round) error {
 	if r.stream.used {
-		if err := r.restartConnect(ctx); err != nil {
+		if err := r.restart(ctx, service.SparkConnect); err != nil { // and its executors with it
 			return err
 		}
 	}
 	r.stream.used = true
 	return r.coldRound(ctx, r.theQuery(r.stream.topic, r.stream.rows))
-}
-
-// restartConnect starts the application anew, and its executors with it.
-func (b *bench) restartConnect(ctx context.Context) error {
-	return errors.Join(b.stackCommand(ctx, "stop", service.SparkConnect), b.stackCommand(ctx, "start", service.SparkConnect))
 }
 
 // restartSpark starts the worker and the application anew, with other settings than before.
@@ -315,12 +310,7 @@ func (b *bench) restartSpark(ctx context.Context, settings map[string]string) er
 			return err
 		}
 	}
-	for _, command := range [][]string{{"stop", service.SparkConnect}, {"stop", service.SparkWorker}, {"start", service.SparkWorker}, {"start", service.SparkConnect}} {
-		if err := b.stackCommand(ctx, command...); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.restart(ctx, service.SparkWorker, service.SparkConnect)
 }
 
 func (r *round) coldRound(ctx context.Context, fill func(context.Context) (catchUp, error)) error {
@@ -480,6 +470,30 @@ func (b *bench) runTutorial(ctx context.Context, topic string) (c catchUp, err e
 		return c, fmt.Errorf("reading what the tutorial's job prints: %w\n%s", err, out)
 	}
 	return ofBatches(time.UnixMicro(int64(printed.Started*1e6)), printed.Progress)
+}
+
+// startService starts a service of the stack that the group alone needs.
+func (b *bench) startService(ctx context.Context, name string) error {
+	if err := b.stackCommand(ctx, "start", name); err != nil {
+		return err
+	}
+	b.cleanup(func() error { return b.stackCommand(context.WithoutCancel(ctx), "stop", name) })
+	return nil
+}
+
+// restart stops services of the stack, the last first, and starts them again.
+func (b *bench) restart(ctx context.Context, names ...string) error {
+	for _, name := range slices.Backward(names) {
+		if err := b.stackCommand(ctx, "stop", name); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := b.stackCommand(ctx, "start", name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stackCommand runs a command of the stack.
