@@ -83,8 +83,8 @@ type Event struct {
 	BookID    string    `json:"book_id"`    // 1 to MaxIDLength code points
 }
 
-// wireEvent is an Event as JSON has it, by MarshalJSON and Decode: every field text, so that the layout of
-// the time is ours and a bad one is reported like any other bad field.
+// wireEvent is an Event as JSON has it, by MarshalJSON and Decode: every field text, so
+// that the layout of the time is ours and a bad one is reported like any other bad field.
 type wireEvent struct {
 	EventID, EventType, EventTime, UserID, BookID string
 }

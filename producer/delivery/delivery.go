@@ -102,7 +102,8 @@ type sending struct {
 	call     *call
 	index    int // of the record in the call
 	reported bool
-	err      error
+	err      error // of the report
+	answered bool  // to the caller, with this or with what the spool says
 }
 
 // settled tells that the record needs no further sending.
@@ -115,19 +116,18 @@ type call struct {
 	sent     time.Time
 	sendings []sending
 	errs     []error
-	answered []bool
 	left     int
 	done     chan struct{}
 }
 
-// answer says what has become of one record. Only the first answer counts.
-func (c *call) answer(i int, err error) {
-	if c.answered[i] {
+// answer says what has become of the record. Only the first answer counts.
+func (s *sending) answer(err error) {
+	if s.answered {
 		return
 	}
-	c.answered[i], c.errs[i] = true, err
-	if c.left--; c.left == 0 {
-		close(c.done)
+	s.answered, s.call.errs[s.index] = true, err
+	if s.call.left--; s.call.left == 0 {
+		close(s.call.done)
 	}
 }
 
@@ -264,7 +264,7 @@ func (d *Delivery) abandon(ctx context.Context, c *call) []error {
 	defer d.mu.Unlock()
 	errs := slices.Clone(c.errs)
 	for i := range errs {
-		if !c.answered[i] {
+		if !c.sendings[i].answered {
 			errs[i] = fmt.Errorf("%w: %w", publisher.ErrNotDelivered, context.Cause(ctx))
 		}
 	}
@@ -275,7 +275,7 @@ func (d *Delivery) abandon(ctx context.Context, c *call) []error {
 func (d *Delivery) send(records []publisher.Record) *call {
 	c := &call{
 		sent: time.Now(), sendings: make([]sending, len(records)),
-		errs: make([]error, len(records)), answered: make([]bool, len(records)), left: len(records), done: make(chan struct{}),
+		errs: make([]error, len(records)), left: len(records), done: make(chan struct{}),
 	}
 	if len(d.direct) == 0 {
 		d.moved()
@@ -335,7 +335,7 @@ func (d *Delivery) report(s *sending, err error) {
 		if s.call.sent.After(d.reached) {
 			d.reached = s.call.sent
 		}
-		s.call.answer(s.index, err)
+		s.answer(err)
 	case !d.spooling:
 		d.beginSpooling(err)
 	}
@@ -381,7 +381,7 @@ func (d *Delivery) beginSpooling(reason error) {
 	}
 	if err != nil {
 		for _, s := range left {
-			s.call.answer(s.index, err)
+			s.answer(err)
 		}
 		return
 	}
@@ -393,7 +393,7 @@ func (d *Delivery) beginSpooling(reason error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, s := range left {
-			s.call.answer(s.index, err)
+			s.answer(err)
 		}
 	})
 }
@@ -538,9 +538,7 @@ func (d *Delivery) Close(ctx context.Context) (spooled int, err error) {
 	d.publisher.Close(given)
 	d.mu.Lock()
 	for _, s := range d.direct {
-		if !s.call.answered[s.index] {
-			s.call.answer(s.index, publisher.ErrClosed)
-		}
+		s.answer(publisher.ErrClosed)
 	}
 	d.mu.Unlock()
 	spooled = d.cfg.Spool.Len()
