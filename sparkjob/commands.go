@@ -77,15 +77,17 @@ func (cmd setupCommand) Run(ctx context.Context) error {
 
 type warmUpCommand struct {
 	sparkSettings     `embed:""`
+	kafkaSettings     `embed:""`
 	cassandraSettings `embed:""`
 	jobSettings       `embed:""`
 }
 
 func (warmUpCommand) Help() string {
 	return `A Spark that has just been started takes many seconds for its first micro-batch: it loads and
-compiles its classes, and connects to Cassandra. This has it take made-up events apart, as the
-queries do, and write them to the table warm_up, from which they vanish. ` + "`task up`" + ` does it.
-Without the tables, of which setup is in charge, they are written nowhere.
+compiles its classes, and connects to Kafka and Cassandra. This has it write made-up events to the
+topic bookstore_warm_up, and take them from there to the table warm_up, as the query of events does;
+they vanish from both. ` + "`task up`" + ` does it. Without Kafka or the tables, of which setup is in charge,
+it makes do with neither.
 
 Examples:
   sparkjob warm-up`
@@ -93,11 +95,13 @@ Examples:
 
 // Validate is called by kong after parsing.
 func (cmd warmUpCommand) Validate() error {
-	return errors.Join(cmd.cassandraSettings.Validate(), cmd.jobSettings.Validate())
+	return errors.Join(cmd.kafkaSettings.Validate(), cmd.cassandraSettings.Validate(), cmd.jobSettings.Validate())
 }
 
 func (cmd warmUpCommand) Run(ctx context.Context) error {
-	c, err := settings{sparkSettings: cmd.sparkSettings, cassandraSettings: cmd.cassandraSettings, jobSettings: cmd.jobSettings}.driverConfig()
+	c, err := settings{
+		sparkSettings: cmd.sparkSettings, kafkaSettings: cmd.kafkaSettings, cassandraSettings: cmd.cassandraSettings, jobSettings: cmd.jobSettings,
+	}.driverConfig()
 	if err != nil {
 		return err
 	}

@@ -187,6 +187,9 @@ func atLeastOne(flag string, n int) error {
 // minutes that are over are in activity_by_minute.
 const activityRetention = 24 * time.Hour
 
+// warmUpRetention is how long made-up events are kept, which nobody needs.
+const warmUpRetention = 10 * time.Minute
+
 // driverConfig fills in what follows from other settings.
 func (s settings) driverConfig() (driver.Config, error) {
 	checkpoints := s.CheckpointLocation
@@ -247,6 +250,11 @@ func (s settings) driverConfig() (driver.Config, error) {
 			Name: activityTopic, Partitions: s.Partitions,
 			ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
 			Retention: activityRetention, Compact: true,
+		},
+		WarmUpTopic: topic.Spec{
+			Name: job.WarmUpTopic, Partitions: s.Partitions,
+			ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
+			Retention: warmUpRetention,
 		},
 		Queries:   s.names(),
 		Cassandra: db,

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Spark practises on made-up events that come through the queries' own views and reach
+// Spark practises on made-up events that come through a topic and the queries' own views to
 // their own table, and no other; and it does so where Cassandra is not there.
 func TestWarmUp(t *testing.T) {
 	const rows = 50_000
@@ -23,7 +23,7 @@ func TestWarmUp(t *testing.T) {
 	if err := session.Query("SELECT count(*) FROM warm_up").Scan(&n); err != nil {
 		t.Fatal(err)
 	}
-	if n != rows {
+	if n < rows { // more if others have practised not long ago
 		t.Errorf("the table warm_up has %d rows, want %d", n, rows)
 	}
 	var id string
@@ -38,7 +38,7 @@ func TestWarmUp(t *testing.T) {
 	}
 
 	out, errOut, code := run(t, p.with("CASSANDRA_PORT=9"), "sparkjob", "warm-up")
-	if code != 0 || !strings.HasPrefix(out, "Spark practises without Cassandra: ") {
+	if code != 0 || !strings.HasPrefix(out, "Spark practises without Kafka and Cassandra: ") {
 		t.Errorf("sparkjob warm-up without Cassandra: exit code %d\n%s%s", code, out, errOut)
 	}
 }

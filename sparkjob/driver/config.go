@@ -32,6 +32,7 @@ type Config struct {
 	Kafka         kafkaclient.Config
 	Topic         topic.Spec
 	ActivityTopic topic.Spec // that bookstore_activity writes to
+	WarmUpTopic   topic.Spec // that Spark practises on
 
 	Cassandra         cassandra.Config // as the job's role
 	AdminUser         string

@@ -131,28 +131,32 @@ func Prepare(ctx context.Context, session *stream.Session, c Config) error {
 
 // createViews makes, or replaces, the source and the views over it.
 func createViews(ctx context.Context, session *stream.Session, c Config, maxOffsets int, names []string) error {
-	records, err := session.ReadStream().Format("kafka").
+	records, err := kafkaReader(session, c, c.Topic, maxOffsets).Load(ctx)
+	if err != nil {
+		return fmt.Errorf("reading topic %s: %w", c.Topic, err)
+	}
+	return createViewsOver(ctx, session, c, records, names)
+}
+
+// kafkaReader reads a topic from its beginning, or from where a checkpoint is.
+func kafkaReader(session *stream.Session, c Config, topic string, maxOffsets int) *stream.Reader {
+	return session.ReadStream().Format("kafka").
 		Options(c.Kafka.SparkOptions()).
-		Option("subscribe", c.Topic).
+		Option("subscribe", topic).
 		Option("startingOffsets", "earliest"). // counts only without a checkpoint
 		Option("maxOffsetsPerTrigger", maxOffsets).
 		Option("failOnDataLoss", true). // records that Kafka dropped unread must not go unnoticed
 		// After each fetch Spark asks for the ends of the partition. The broker answers
 		// that only after the fetch that Kafka's client has sent ahead, which waits for
 		// records as long as this: 500 ms a partition by default, of nothing but waiting.
-		Option("kafka.fetch.max.wait.ms", 1).
-		Load(ctx)
-	if err != nil {
-		return fmt.Errorf("reading topic %s: %w", c.Topic, err)
-	}
-	// A task for each core instead of one for each partition of the topic: a small
-	// micro-batch costs hardly more than its tasks, and the queries share the cores.
-	return createViewsOver(ctx, session, records.Coalesce(ctx, c.ShufflePartitions), names)
+		Option("kafka.fetch.max.wait.ms", 1)
 }
 
 // createViewsOver makes, or replaces, the views over records as they come from Kafka.
-func createViewsOver(ctx context.Context, session *stream.Session, records sql.DataFrame, names []string) error {
-	if err := createView(ctx, session, sourceView, records); err != nil {
+func createViewsOver(ctx context.Context, session *stream.Session, c Config, records sql.DataFrame, names []string) error {
+	// A task for each core instead of one for each partition of the topic: a small
+	// micro-batch costs hardly more than its tasks, and the queries share the cores.
+	if err := createView(ctx, session, sourceView, records.Coalesce(ctx, c.ShufflePartitions)); err != nil {
 		return err
 	}
 	for _, name := range names {
