@@ -21,8 +21,8 @@ import (
 type contender struct {
 	name  string
 	round func(ctx context.Context, r *round) error // one round of it
-	// most rounds, where one takes long; as many as asked for if zero. A single one is in
-	// the middle: it is held against the median of others, who get faster until the last
+	// most rounds, where one takes long; as many as asked for if zero. They are in the
+	// middle: they are held against the median of others, who get faster until the last
 	rounds int
 	// quick tells that a first look has it, too
 	quick bool
@@ -30,13 +30,11 @@ type contender struct {
 
 // has tells whether it has a turn in the nth of so many rounds, from 0.
 func (c contender) has(n, of int) bool {
-	switch c.rounds {
-	case 0:
+	if c.rounds == 0 {
 		return true
-	case 1:
-		return n == (of-1)/2
 	}
-	return n < c.rounds
+	first := (of - c.rounds + 1) / 2
+	return first <= n && n < first+c.rounds
 }
 
 // group is contenders that are compared.

@@ -13,12 +13,12 @@ import (
 
 // scaleContenders are the same query with more rows, and with more partitions.
 var scaleContenders = []contender{
-	scaleTo(100_000, 6), scaleTo(1_000_000, 6), scaleTo(3_000_000, 6),
-	scaleTo(streamRows, 1), scaleTo(streamRows, 2), scaleTo(streamRows, 12),
+	scaleTo(100_000, 6, 1), scaleTo(1_000_000, 6, 1), scaleTo(3_000_000, 6, 2), // 2: it has a floor
+	scaleTo(streamRows, 1, 1), scaleTo(streamRows, 2, 1), scaleTo(streamRows, 12, 1),
 }
 
 // executorsContenders run where the worker's cores are those of two executors.
-var executorsContenders = []contender{scaleTo(streamRows, 6)}
+var executorsContenders = []contender{scaleTo(streamRows, 6, 1)}
 
 // twoExecutors are half as large each as the one that there is by default.
 var twoExecutors = map[string]string{"SPARK_WORKER_CORES": "4", "SPARK_EXECUTOR_CORES": "2", "SPARK_EXECUTOR_MEMORY": "512m"}
@@ -39,8 +39,8 @@ func rowsIn(rows, partitions int) string {
 	return fmt.Sprintf("%s rows in %d partitions", figures.Number(float64(rows)), partitions)
 }
 
-func scaleTo(rows, partitions int) contender {
-	return contender{name: rowsIn(rows, partitions), rounds: 1, round: func(ctx context.Context, r *round) error {
+func scaleTo(rows, partitions, rounds int) contender {
+	return contender{name: rowsIn(rows, partitions), rounds: rounds, round: func(ctx context.Context, r *round) error {
 		return r.scaleRound(ctx, rows, partitions)
 	}}
 }
