@@ -8,6 +8,7 @@
 package schema
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -104,13 +105,22 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	raw = appendText(raw, string(e.EventType))
 	raw = append(raw, `,"event_time":"`...)
 	if !e.EventTime.IsZero() {
-		raw = e.EventTime.UTC().AppendFormat(raw, TimeLayout)
+		raw = appendTime(raw, e.EventTime)
 	}
 	raw = append(raw, `","user_id":`...)
 	raw = appendText(raw, e.UserID)
 	raw = append(raw, `,"book_id":`...)
 	raw = appendText(raw, e.BookID)
 	return append(raw, '}'), nil
+}
+
+// appendTime appends a time in TimeLayout, for which Go has a quick way only without the
+// milliseconds.
+func appendTime(raw []byte, t time.Time) []byte {
+	t = t.UTC()
+	raw = bytes.TrimSuffix(t.AppendFormat(raw, time.RFC3339), []byte("Z"))
+	millis := t.Nanosecond() / int(time.Millisecond)
+	return append(raw, '.', byte('0'+millis/100), byte('0'+millis/10%10), byte('0'+millis%10), 'Z')
 }
 
 // appendText appends a JSON string. Bytes that are no UTF-8 become the replacement

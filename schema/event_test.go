@@ -3,6 +3,7 @@ package schema_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"reflect"
 	"regexp"
@@ -170,6 +171,22 @@ func TestDecodeBounds(t *testing.T) {
 	}
 	if _, err := schema.Decode(bytes.Replace(value, []byte(`"u"`), []byte("\"\xff\""), 1)); err == nil {
 		t.Error("a payload that is not UTF-8 was accepted")
+	}
+}
+
+func TestTimeLayout(t *testing.T) {
+	for _, at := range []time.Time{
+		time.Unix(0, 0), time.Unix(-1, 999_999_999), time.Unix(1_700_000_000, 7_000_000), time.Unix(1_700_000_000, 70_999_999),
+		time.Date(1, 1, 1, 0, 0, 0, 1_000_000, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999_000_000, time.UTC),
+		time.Date(2026, 1, 31, 12, 0, 0, 123_456_789, time.FixedZone("", 2*60*60)),
+	} {
+		raw, err := json.Marshal(schema.Event{EventTime: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf(`"event_time":%q`, at.UTC().Format(schema.TimeLayout)); !strings.Contains(string(raw), want) {
+			t.Errorf("%s has no %s", raw, want)
+		}
 	}
 }
 

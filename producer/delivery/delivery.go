@@ -310,10 +310,16 @@ func (d *Delivery) reported(reports []publisher.Report) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	settled := false
 	for _, r := range reports {
 		if c, ok := r.Call.(*call); ok {
-			d.report(&c.sendings[r.Index], r.Err)
+			s := &c.sendings[r.Index]
+			d.report(s, r.Err)
+			settled = settled || s.settled()
 		}
+	}
+	if settled {
+		d.moved()
 	}
 	n := 0
 	for n < len(d.direct) && d.direct[n].settled() {
@@ -331,7 +337,6 @@ func (d *Delivery) report(s *sending, err error) {
 	s.reported, s.err = true, err
 	switch {
 	case s.settled():
-		d.moved()
 		if s.call.sent.After(d.reached) {
 			d.reached = s.call.sent
 		}

@@ -58,8 +58,8 @@ func (s *Server) postBatch(c echo.Context, body []byte) error {
 	}
 	visitor, trace := newVisitor(c), traceParent(c.Request().Header)
 	results := make([]Result, len(items))
-	var records []publisher.Record
-	var indexes []int // of the items that the records are of
+	records := make([]publisher.Record, 0, len(items))
+	indexes := make([]int, 0, len(items)) // of the items that the records are of
 	for i, item := range items {
 		if item.tooLarge {
 			results[i] = Result{Status: http.StatusRequestEntityTooLarge, Detail: "The event has more than 64 KiB."}
