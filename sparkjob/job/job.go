@@ -146,10 +146,12 @@ func kafkaReader(session *stream.Session, c Config, topic string, maxOffsets int
 		Option("startingOffsets", "earliest"). // counts only without a checkpoint
 		Option("maxOffsetsPerTrigger", maxOffsets).
 		Option("failOnDataLoss", true). // records that Kafka dropped unread must not go unnoticed
-		// After each fetch Spark asks for the ends of the partition. The broker answers
-		// that only after the fetch that Kafka's client has sent ahead, which waits for
-		// records as long as this: 500 ms a partition by default, of nothing but waiting.
-		Option("kafka.fetch.max.wait.ms", 1)
+		// Whenever it gets records, Spark asks for the ends of the partition. The broker
+		// answers that only after the fetch that Kafka's client has sent ahead, which waits
+		// for records as long as this: 500 ms a partition by default, of nothing but waiting.
+		Option("kafka.fetch.max.wait.ms", 1).
+		// So it should get as many at a time as a fetch has, a MiB, instead of 500.
+		Option("kafka.max.poll.records", 5000)
 }
 
 // createViewsOver makes, or replaces, the views over records as they come from Kafka.
