@@ -46,8 +46,7 @@ const streamRows = 300_000
 // What comes before the first run that counts, until most is compiled.
 const (
 	warmInserts   = 2 // runs
-	warmQueries   = 2
-	warmRows      = 1_000_000 // of each of those
+	warmRows      = 3_000_000
 	quickWarmRows = 200_000
 )
 
@@ -143,9 +142,9 @@ func prepareStream(ctx context.Context, b *bench) error {
 
 // warmUp has Cassandra and the job's query run until most of it is compiled.
 func (b *bench) warmUp(ctx context.Context) (err error) {
-	rows, runs := warmRows, warmQueries
+	rows := warmRows
 	if b.Quick {
-		rows, runs = quickWarmRows, 1
+		rows = quickWarmRows
 	}
 	s := &b.stream
 	if s.topic, err = b.filledTopic(ctx, s.rows, b.KafkaPartitions); err != nil {
@@ -158,13 +157,12 @@ func (b *bench) warmUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for n := range runs {
-		b.say("warming up the job's query with %d rows, %d of %d", rows, n+1, runs)
-		if _, err := b.fillTable(ctx, rows, b.theQuery(topic, rows)); err != nil {
-			return err
-		}
+	b.say("warming up the job's query with %d rows", rows)
+	if err := b.emptyTable(ctx); err != nil {
+		return err
 	}
-	return nil
+	_, err = b.theQuery(topic, rows)(ctx)
+	return err
 }
 
 // warmUpCassandra inserts rows until Cassandra has compiled most of what that takes.
@@ -331,8 +329,8 @@ func (r *round) streamRound(ctx context.Context, rows int, fill func(context.Con
 
 // fillTable empties the table, has it filled, and counts what is there.
 func (b *bench) fillTable(ctx context.Context, rows int, fill func(context.Context) (catchUp, error)) (catchUp, error) {
-	if err := b.stream.session.Query("TRUNCATE events").WithContext(ctx).Exec(); err != nil {
-		return catchUp{}, fmt.Errorf("emptying the table: %w", err)
+	if err := b.emptyTable(ctx); err != nil {
+		return catchUp{}, err
 	}
 	before, err := machine.Busy(ctx)
 	if err != nil {
@@ -351,6 +349,13 @@ func (b *bench) fillTable(ctx context.Context, rows int, fill func(context.Conte
 	}
 	c.rows, c.busy = rows, after-before
 	return c, nil
+}
+
+func (b *bench) emptyTable(ctx context.Context) error {
+	if err := b.stream.session.Query("TRUNCATE events").WithContext(ctx).Exec(); err != nil {
+		return fmt.Errorf("emptying the table: %w", err)
+	}
+	return nil
 }
 
 // countEvents counts the rows of events, part by part of the ring.
