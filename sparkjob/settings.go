@@ -239,23 +239,17 @@ func (s settings) driverConfig() (driver.Config, error) {
 		}
 		sparkKafka.CAFile = file
 	}
+	events := topic.Spec{
+		Name: s.Topic, Partitions: s.Partitions,
+		ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
+	}
+	activity, warmUp := events, events
+	activity.Name, activity.Retention, activity.Compact = activityTopic, activityRetention, true
+	warmUp.Name, warmUp.Retention = job.WarmUpTopic, warmUpRetention
 	return driver.Config{
 		Remote: s.Remote, JobName: s.JobName,
 		Kafka: s.Kafka,
-		Topic: topic.Spec{
-			Name: s.Topic, Partitions: s.Partitions,
-			ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
-		},
-		ActivityTopic: topic.Spec{
-			Name: activityTopic, Partitions: s.Partitions,
-			ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
-			Retention: activityRetention, Compact: true,
-		},
-		WarmUpTopic: topic.Spec{
-			Name: job.WarmUpTopic, Partitions: s.Partitions,
-			ReplicationFactor: s.KafkaReplicationFactor, MinInSyncReplicas: s.KafkaMinInsyncReplicas,
-			Retention: warmUpRetention,
-		},
+		Topic: events, ActivityTopic: activity, WarmUpTopic: warmUp,
 		Queries:   s.names(),
 		Cassandra: db,
 		AdminUser: s.CassandraAdminUser, AdminPassword: s.CassandraAdminPassword,
