@@ -464,6 +464,22 @@ func TestSparkShowsApplicationAndQueries(t *testing.T) {
 	if active == 0 {
 		t.Errorf("the application has no executor: %+v", executors)
 	}
+	// Events come before all others where a core becomes free.
+	eventually(t, 30*time.Second, func() error {
+		var stages []struct{ Description, SchedulingPool string }
+		if err := getJSON(t, ui+"/api/v1/applications/"+master.Activeapps[0].ID+"/stages", &stages); err != nil {
+			return err
+		}
+		pools := map[string]string{}
+		for _, stage := range stages {
+			query, _, _ := strings.Cut(stage.Description, "\n")
+			pools[query] = stage.SchedulingPool
+		}
+		if pools["events"] != "events" || pools["rejected_events"] != "default" {
+			return fmt.Errorf("the queries' stages are in the pools %v", pools)
+		}
+		return nil
+	})
 	page := get(t, ui+"/StreamingQuery/")
 	for _, query := range []string{"events", "rejected_events"} {
 		if !strings.Contains(page, query) {

@@ -34,14 +34,15 @@ type Query struct {
 	Mode    stream.OutputMode // Cassandra's sink takes Append only
 	Every   time.Duration     // least time between its micro-batches without Config.Trigger, so that it leaves cores to others
 
-	LargeRows bool // a row may have many KiB, so that each is written by itself
+	Pool      string // of deploy/spark/fairscheduler.xml, in which its tasks wait for cores; "" for that of all others
+	LargeRows bool   // a row may have many KiB, so that each is written by itself
 }
 
-// Queries are all that the job has. The query of events takes what the others leave of
-// the cores. Spark starts their micro-batches at multiples of Every since 1970: so no two
+// Queries are all that the job has. The query of events has no least time, and comes first
+// wherever a core becomes free. Spark starts their micro-batches at multiples of Every since 1970: so no two
 // have a common divisor, or else they would all start at once and hold events up.
 var Queries = []Query{
-	{Name: "events", Mode: stream.Append},
+	{Name: "events", Mode: stream.Append, Pool: "events"},
 	{Name: "rejected_events", Mode: stream.Append, Every: 7 * time.Second, LargeRows: true},
 	{Name: "events_by_user", Mode: stream.Append, Every: 5 * time.Second},
 	{Name: "late_events", Mode: stream.Append, Every: 17 * time.Second},
@@ -214,6 +215,9 @@ func Start(ctx context.Context, session *stream.Session, c Config, name string) 
 		OutputMode(query.Mode).
 		QueryName(name).
 		Trigger(stream.ProcessingTime(cmp.Or(c.Trigger, query.Every)))
+	if query.Pool != "" {
+		writer.Option("spark.scheduler.pool", query.Pool) // read by deploy/spark/scheduler-pool.btm
+	}
 	if query.ToKafka {
 		writer.Format("kafka").
 			Options(c.Kafka.SparkOptions()).
