@@ -151,8 +151,10 @@ func kafkaReader(session *stream.Session, c Config, topic string, maxOffsets int
 		// answers that only after the fetch that Kafka's client has sent ahead, which waits
 		// for records as long as this: 500 ms a partition by default, of nothing but waiting.
 		Option("kafka.fetch.max.wait.ms", 1).
-		// So it should get as many at a time as a fetch has, a MiB, instead of 500.
-		Option("kafka.max.poll.records", 5000)
+		// So it should get more at a time than the 500 of Kafka's default. Not as many as a fetch
+		// has, a MiB: executors keep what they got last, for each query and partition, and with
+		// 5000 that was most of their heap.
+		Option("kafka.max.poll.records", 2000)
 }
 
 // createViewsOver makes, or replaces, the views over records as they come from Kafka.
