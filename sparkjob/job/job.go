@@ -39,8 +39,9 @@ type Query struct {
 }
 
 // Queries are all that the job has. The query of events has no least time, and comes first
-// wherever a core becomes free. Spark starts their micro-batches at multiples of Every since 1970: so no two
-// have a common divisor, or else they would all start at once and hold events up.
+// wherever a core becomes free. Spark starts their micro-batches at multiples of Every since
+// 1970: so no two have a common divisor, or else they would all start at once and hold events
+// up.
 var Queries = []Query{
 	{Name: "events", Mode: stream.Append, Pool: "events"},
 	{Name: "rejected_events", Mode: stream.Append, Every: 7 * time.Second, LargeRows: true},
@@ -153,7 +154,7 @@ func kafkaReader(session *stream.Session, c Config, topic string, maxOffsets int
 		Option("kafka.fetch.max.wait.ms", 1).
 		// So it should get more at a time than the 500 of Kafka's default. Not as many as a fetch
 		// has, a MiB: executors keep what they got last, for each query and partition, and with
-		// 5000 that was most of their heap.
+		// 5000 that was most of what was live in their heap.
 		Option("kafka.max.poll.records", 2000)
 }
 
