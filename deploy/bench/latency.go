@@ -65,7 +65,7 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 			return err
 		}
 	}
-	return nil
+	return b.caughtUp(ctx)
 }
 
 // The JVMs compile what the queries run while these work off a backlog, of 10,000 events
@@ -112,7 +112,8 @@ const (
 )
 
 // latencyRound sends events at a rate, and looks for some of them in Cassandra from the
-// moment when they were acknowledged.
+// moment when they were acknowledged. It ends once nothing is left for the next round,
+// whose rate is another.
 func (r *round) latencyRound(ctx context.Context, rate int) error {
 	c := loadCmd{URL: r.StoreURL + "/events", Connections: 64, Batch: 1, Rate: float64(rate), Warmup: 5 * time.Second, Duration: 20 * time.Second}
 	if r.Quick {
@@ -153,7 +154,7 @@ func (r *round) latencyRound(ctx context.Context, rate int) error {
 			return err
 		}
 	}
-	return nil
+	return r.caughtUp(ctx)
 }
 
 func percentile(metric string, p float64) string { return fmt.Sprintf("%s, p%.0f", metric, p) }
