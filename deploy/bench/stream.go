@@ -139,15 +139,15 @@ func prepareStream(ctx context.Context, b *bench) error {
 	if err := prepareTables(ctx, b); err != nil {
 		return err
 	}
-	return b.warmUp(ctx)
-}
-
-// warmUp has Cassandra and the job's query run until most of it is compiled.
-func (b *bench) warmUp(ctx context.Context) (err error) {
 	rows := warmRows
 	if b.Quick {
 		rows = quickWarmRows
 	}
+	return b.warmUp(ctx, rows)
+}
+
+// warmUp has Cassandra and the job's query run until most of it is compiled.
+func (b *bench) warmUp(ctx context.Context, rows int) (err error) {
 	s := &b.stream
 	if s.topic, err = b.filledTopic(ctx, s.rows, b.KafkaPartitions); err != nil {
 		return err
