@@ -112,9 +112,12 @@ const (
 )
 
 // latencyRound sends events at a rate, and looks for some of them in Cassandra from the
-// moment when they were acknowledged. It ends once nothing is left for the next round,
+// moment when they were acknowledged. It begins once nothing is left of the round before,
 // whose rate is another.
 func (r *round) latencyRound(ctx context.Context, rate int) error {
+	if err := r.caughtUp(ctx); err != nil {
+		return err
+	}
 	c := loadCmd{URL: r.StoreURL + "/events", Connections: 64, Batch: 1, Rate: float64(rate), Warmup: 5 * time.Second, Duration: 20 * time.Second}
 	if r.Quick {
 		c.Warmup, c.Duration = 5*time.Second, 10*time.Second
@@ -154,7 +157,7 @@ func (r *round) latencyRound(ctx context.Context, rate int) error {
 			return err
 		}
 	}
-	return r.caughtUp(ctx)
+	return nil
 }
 
 func percentile(metric string, p float64) string { return fmt.Sprintf("%s, p%.0f", metric, p) }
