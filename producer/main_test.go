@@ -172,7 +172,9 @@ func TestTakenPort(t *testing.T) {
 
 func TestDrainDelayKeepsTheStoreOpen(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.DrainDelay = 300 * time.Millisecond
+	// Several times what /readyz takes if it was asked just before the store began to stop:
+	// half a second, as there is no broker that answers.
+	cfg.DrainDelay = 3 * time.Second
 	ctx, cancel := context.WithCancel(t.Context())
 	log := newOpening()
 	ended := make(chan error, 1)
