@@ -112,12 +112,9 @@ const (
 )
 
 // latencyRound sends events at a rate, and looks for some of them in Cassandra from the
-// moment when they were acknowledged. It begins once nothing is left of the round before,
-// whose rate is another.
+// moment when they were acknowledged. It ends once nothing is left for the next round,
+// whose rate is another, or beside the machine's yardstick, which may come before that.
 func (r *round) latencyRound(ctx context.Context, rate int) error {
-	if err := r.caughtUp(ctx); err != nil {
-		return err
-	}
 	c := loadCmd{URL: r.StoreURL + "/events", Connections: 64, Batch: 1, Rate: float64(rate), Warmup: 5 * time.Second, Duration: 20 * time.Second}
 	if r.Quick {
 		c.Warmup, c.Duration = 5*time.Second, 10*time.Second
@@ -157,7 +154,7 @@ func (r *round) latencyRound(ctx context.Context, rate int) error {
 			return err
 		}
 	}
-	return nil
+	return r.caughtUp(ctx)
 }
 
 func percentile(metric string, p float64) string { return fmt.Sprintf("%s, p%.0f", metric, p) }
