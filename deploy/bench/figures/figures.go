@@ -88,9 +88,10 @@ type Verdict struct {
 
 // Judge compares figures with a floor, by the median of the rounds. One round of a thing is
 // held against the median of another of which there are more: its first may be its worst.
+// And each round of a thing against the one of another of which there are no more.
 func (f Floor) Judge(list []Figure) Verdict {
 	of, over := rounds(list, f.Of), rounds(list, f.Over)
-	if len(of) == 1 && len(over) > 1 {
+	if min(len(of), len(over)) == 1 {
 		median := summarize(slices.Collect(maps.Values(over))).Median
 		for round := range of {
 			over[round] = median

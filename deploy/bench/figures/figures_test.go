@@ -41,6 +41,7 @@ func TestJudge(t *testing.T) {
 		{"a ratio takes the rounds that have both", Floor{Of: store, Over: tutorial, AtLeast: 3.5}, 2, 3.5, true},
 		{"a ratio below", Floor{Of: store, Over: tutorial, AtLeast: 3.6}, 2, 3.5, false},
 		{"a single round, against the median", Floor{Of: once, Over: store, AtLeast: 2}, 1, 2, true},
+		{"each round, against a single one", Floor{Of: store, Over: once, AtLeast: 0.5}, 3, 0.5, true},
 		{"at least", Floor{Of: store, AtLeast: 40}, 3, 40, true},
 		{"at most", Floor{Of: store, AtMost: 40}, 3, 40, true},
 		{"above the most", Floor{Of: store, AtMost: 39.9}, 3, 40, false},
