@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -25,6 +26,8 @@ import (
 	"example.com/bookstore/deploy/stack/process"
 	"example.com/bookstore/deploy/stack/service"
 	"example.com/bookstore/deploy/stack/supervisor"
+	"example.com/bookstore/schema/kafkaclient"
+	"example.com/bookstore/schema/topic"
 )
 
 // program is the command stack with a stack of its own: a folder, whose name has a
@@ -213,6 +216,50 @@ func TestKafka(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(p.dir, "data")); err == nil {
 		t.Error("clean left the data")
 	}
+}
+
+// TestAskingKafkaThatIsAway keeps asking, as the store and the job do: that may not take
+// the core which what still runs needs.
+func TestAskingKafkaThatIsAway(t *testing.T) {
+	p := newProgram(t)
+	p.run(t, 0, "up", "--only", "kafka")
+	kafka := kafkaclient.Config{BootstrapServers: net.JoinHostPort("127.0.0.1", strconv.Itoa(p.ports["KAFKA_PORT"]))}
+	admin, err := topic.NewAdmin(kafka, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	spec := topic.Spec{Name: "t", Partitions: 2, ReplicationFactor: 1}
+	waitFor(t, "a topic", 10*time.Second, func() bool {
+		_, err := admin.Ensure(t.Context(), spec)
+		return err == nil
+	})
+	p.run(t, 0, "down")
+	busy := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	// The first request after the end may find the connection as it was.
+	if _, err := admin.EndOffsets(t.Context(), spec.Name); !errors.Is(err, topic.ErrUnreachable) {
+		t.Errorf("EndOffsets without a broker: %v, want ErrUnreachable", err)
+	}
+	began, before := time.Now(), busy()
+	for range 4 {
+		if _, err := admin.EndOffsets(t.Context(), spec.Name); !errors.Is(err, topic.ErrUnreachable) {
+			t.Errorf("EndOffsets without a broker: %v, want ErrUnreachable", err)
+		}
+	}
+	if took, used := time.Since(began), busy()-before; used > took/2 {
+		t.Errorf("asking for %s used %s of a core", took, used)
+	}
+	p.run(t, 0, "up", "--only", "kafka")
+	waitFor(t, "the topic's end", 10*time.Second, func() bool {
+		ends, err := admin.EndOffsets(t.Context(), spec.Name)
+		return err == nil && len(ends) == spec.Partitions
+	})
 }
 
 func TestEngineThatDoesNotStart(t *testing.T) {

@@ -37,22 +37,26 @@ func (a *Admin) offsets(ctx context.Context, name, doing string, spec kafka.Offs
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
 	wanted := make(map[kafka.TopicPartition]kafka.OffsetSpec, count)
 	for p := range count {
 		wanted[kafka.TopicPartition{Topic: &name, Partition: int32(p)}] = spec
 	}
-	result, err := a.client.ListOffsets(ctx, wanted)
-	if err != nil {
-		return nil, a.explain(doing, name, err)
-	}
 	offsets := make(map[int]int64, count)
-	for partition, info := range result.ResultInfos {
-		if info.Error.Code() != kafka.ErrNoError {
-			return nil, a.explain(doing, name, info.Error)
+	err = a.request(ctx, func(ctx context.Context, client *kafka.AdminClient) error {
+		result, err := client.ListOffsets(ctx, wanted)
+		if err != nil {
+			return a.explain(doing, name, err)
 		}
-		offsets[int(partition.Partition)] = int64(info.Offset)
+		for partition, info := range result.ResultInfos {
+			if info.Error.Code() != kafka.ErrNoError {
+				return a.explain(doing, name, info.Error)
+			}
+			offsets[int(partition.Partition)] = int64(info.Offset)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return offsets, nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -40,17 +41,36 @@ type Spec struct {
 // broker neither compacts nor deletes the one that it writes to.
 const compactSegment = time.Hour
 
-// Admin asks and changes the topics of one cluster.
+// Admin asks and changes the topics of one cluster. Its methods may be called from any
+// number of goroutines.
 type Admin struct {
-	client  *kafka.AdminClient
-	servers string
+	config  kafkaclient.Config
 	timeout time.Duration
+
+	mu      sync.Mutex
+	current *connection // nil after one that got no answer
+	closing sync.WaitGroup
+}
+
+// connection is a client and the requests that use it.
+type connection struct {
+	*kafka.AdminClient
+	requests sync.WaitGroup
 }
 
 // NewAdmin returns an Admin for the brokers of c. It does not connect yet. Timeout
 // bounds each request.
 func NewAdmin(c kafkaclient.Config, timeout time.Duration) (*Admin, error) {
-	client, err := kafka.NewAdminClient(c.ConfigMap(kafka.ConfigMap{
+	a := &Admin{config: c, timeout: timeout}
+	var err error
+	if a.current, err = a.connect(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *Admin) connect() (*connection, error) {
+	client, err := kafka.NewAdminClient(a.config.ConfigMap(kafka.ConfigMap{
 		// librdkafka logs each refused connection on stderr; the request that it
 		// makes fail says the same.
 		"log_level": 0,
@@ -58,28 +78,85 @@ func NewAdmin(c kafkaclient.Config, timeout time.Duration) (*Admin, error) {
 		"reconnect.backoff.max.ms": 1000,
 	}))
 	if err != nil {
-		return nil, fmt.Errorf("creating a Kafka client for %s: %w", c.BootstrapServers, err)
+		return nil, fmt.Errorf("creating a Kafka client for %s: %w", a.config.BootstrapServers, err)
 	}
-	return &Admin{client: client, servers: c.BootstrapServers, timeout: timeout}, nil
+	return &connection{AdminClient: client}, nil
 }
 
 // Close ends the connections.
-func (a *Admin) Close() { a.client.Close() }
+func (a *Admin) Close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current != nil {
+		a.current.Close()
+	}
+	a.closing.Wait()
+}
+
+// request has something asked, within the timeout.
+//
+// A client that got no answer is not used again. librdkafka keeps the request, for a
+// minute, and as long as the brokers that it was connected to refuse it connects to them
+// again and again without a pause, whatever the settings say: that takes a whole core. A
+// client that was never connected does pause.
+func (a *Admin) request(ctx context.Context, do func(context.Context, *kafka.AdminClient) error) error {
+	c, err := a.use()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	err = do(ctx, c.AdminClient)
+	c.requests.Done()
+	if ctx.Err() != nil || errors.Is(err, ErrUnreachable) {
+		a.drop(c)
+	}
+	return err
+}
+
+func (a *Admin) use() (*connection, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current == nil {
+		var err error
+		if a.current, err = a.connect(); err != nil {
+			return nil, err
+		}
+	}
+	a.current.requests.Add(1)
+	return a.current, nil
+}
+
+// drop closes a client once no request uses it any more.
+func (a *Admin) drop(c *connection) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current != c { // by another request
+		return
+	}
+	a.current = nil
+	a.closing.Go(func() {
+		c.requests.Wait()
+		c.Close()
+	})
+}
 
 // Partitions returns the number of partitions of a topic. errors.Is tells
 // ErrNotFound and ErrUnreachable.
-func (a *Admin) Partitions(ctx context.Context, name string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	result, err := a.client.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames([]string{name}))
-	if err != nil {
-		return 0, a.explain("looking up", name, err)
-	}
-	description := result.TopicDescriptions[0]
-	if code := description.Error.Code(); code != kafka.ErrNoError {
-		return 0, a.explain("looking up", name, description.Error)
-	}
-	return len(description.Partitions), nil
+func (a *Admin) Partitions(ctx context.Context, name string) (count int, err error) {
+	err = a.request(ctx, func(ctx context.Context, client *kafka.AdminClient) error {
+		result, err := client.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames([]string{name}))
+		if err != nil {
+			return a.explain("looking up", name, err)
+		}
+		description := result.TopicDescriptions[0]
+		if code := description.Error.Code(); code != kafka.ErrNoError {
+			return a.explain("looking up", name, description.Error)
+		}
+		count = len(description.Partitions)
+		return nil
+	})
+	return count, err
 }
 
 // Ensure creates the topic if it is absent and reports whether it did. An
@@ -96,22 +173,24 @@ func (a *Admin) Ensure(ctx context.Context, spec Spec) (created bool, err error)
 		config["cleanup.policy"] = "compact,delete"
 		config["segment.ms"] = strconv.FormatInt(compactSegment.Milliseconds(), 10)
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	results, err := a.client.CreateTopics(ctx, []kafka.TopicSpecification{{
-		Topic: spec.Name, NumPartitions: spec.Partitions, ReplicationFactor: spec.ReplicationFactor, Config: config,
-	}}, kafka.SetAdminOperationTimeout(a.timeout))
-	if err != nil {
-		return false, a.explain("creating", spec.Name, err)
-	}
-	switch result := results[0].Error; result.Code() {
-	case kafka.ErrNoError:
-		return true, nil
-	case kafka.ErrTopicAlreadyExists: // another setup was faster
-		return false, nil
-	default:
-		return false, a.explain("creating", spec.Name, result)
-	}
+	err = a.request(ctx, func(ctx context.Context, client *kafka.AdminClient) error {
+		results, err := client.CreateTopics(ctx, []kafka.TopicSpecification{{
+			Topic: spec.Name, NumPartitions: spec.Partitions, ReplicationFactor: spec.ReplicationFactor, Config: config,
+		}}, kafka.SetAdminOperationTimeout(a.timeout))
+		if err != nil {
+			return a.explain("creating", spec.Name, err)
+		}
+		switch result := results[0].Error; result.Code() {
+		case kafka.ErrNoError:
+			created = true
+			return nil
+		case kafka.ErrTopicAlreadyExists: // another setup was faster
+			return nil
+		default:
+			return a.explain("creating", spec.Name, result)
+		}
+	})
+	return created, err
 }
 
 func (a *Admin) explain(doing, name string, err error) error {
@@ -130,5 +209,5 @@ func (a *Admin) explain(doing, name string, err error) error {
 			return fmt.Errorf("%s topic %q: %s", doing, name, strings.TrimPrefix(kafkaErr.Error(), "Broker: "))
 		}
 	}
-	return fmt.Errorf("%s topic %q at %s: %w", doing, name, a.servers, reason)
+	return fmt.Errorf("%s topic %q at %s: %w", doing, name, a.config.BootstrapServers, reason)
 }
