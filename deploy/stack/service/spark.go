@@ -115,7 +115,7 @@ func (b *Builder) sparkJava(options string) []string {
 
 func (b *Builder) prepareSpark(context.Context) error {
 	err := b.configure("spark", firstNode, nil, []string{"tmp", "local"}, "spark-defaults.conf",
-		"log4j2.properties", "loopback.btm", "schema-refresh.btm", "scheduler-pool.btm", "fairscheduler.xml", "daemon.jvm.options", "connect.jvm.options")
+		"log4j2.properties", "loopback.btm", "schema-refresh.btm", "scheduler-pool.btm", "plan-description.btm", "fairscheduler.xml", "daemon.jvm.options", "connect.jvm.options")
 	if err != nil {
 		return err
 	}
