@@ -60,8 +60,12 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	c.Batch = 1
-	for _, c.Rate = range []float64{100, 1_000} {
-		if _, err := b.loadFor(ctx, fmt.Sprintf("warming up with %.0f events/s", c.Rate), c, jitTime, quickJITTime); err != nil {
+	for _, warmUp := range []struct {
+		rate int
+		time time.Duration
+	}{{100, slowTime}, {1_000, fastTime}} {
+		c.Rate = float64(warmUp.rate)
+		if _, err := b.loadFor(ctx, "warming up with "+atRate(warmUp.rate), c, warmUp.time, quickWarmTime); err != nil {
 			return err
 		}
 	}
@@ -69,14 +73,15 @@ func prepareLatency(ctx context.Context, b *bench) (err error) {
 }
 
 // The JVMs compile what the queries run while these work off a backlog, of 10,000 events
-// for each second of the first of these times, and twice during the second: at a low rate
-// they run other code than at a high one. Latency is that of a job which has run for a
-// while; how long the first row takes is what start measures.
+// for each second of its time, and then at two of the rates: at a low one they run other code
+// than at a high one. On 2 cores that takes minutes. Latency is that of a job which has run
+// for a while; how long the first row takes is what start measures.
 const (
-	backlogTime      = 15 * time.Second
-	jitTime          = time.Minute
+	backlogTime      = 5 * time.Second
+	slowTime         = 45 * time.Second
+	fastTime         = 150 * time.Second
 	quickBacklogTime = 2 * time.Second
-	quickJITTime     = 10 * time.Second
+	quickWarmTime    = 10 * time.Second
 	catchUpTimeout   = 10 * time.Minute
 )
 

@@ -19,15 +19,15 @@ var scaleContenders = []contender{
 	scaleTo(streamRows, 1, 1), scaleTo(streamRows, 2, 1), scaleTo(streamRows, 12, 1),
 }
 
-// manyRows are ten times as many as others have: those that the warm-up has, whose topic is
-// there. That takes minutes, in which the speed of a machine may change, and others seconds: so
+// manyRows are ten times as many as others have, from the topic that the warm-up has read a
+// part of. That takes minutes, in which the speed of a machine may change, and others seconds: so
 // there are some of those on either side.
-var manyRows = contender{name: rowsIn(warmRows, 6), rounds: 1, round: func(ctx context.Context, r *round) error {
+var manyRows = contender{name: rowsIn(tenfoldRows, 6), rounds: 1, round: func(ctx context.Context, r *round) error {
 	before, err := r.fewRows(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.scaleRound(ctx, warmRows, 6); err != nil {
+	if err := r.scaleRound(ctx, tenfoldRows, 6); err != nil {
 		return err
 	}
 	after, err := r.fewRows(ctx)
@@ -40,6 +40,8 @@ var manyRows = contender{name: rowsIn(warmRows, 6), rounds: 1, round: func(ctx c
 	}
 	return r.add(aroundIt, "/s", mean)
 }}
+
+const tenfoldRows = 10 * streamRows
 
 // aroundIt is what a round of manyRows says of those on either side of it.
 const aroundIt = "rows/s of 300,000 around it"
@@ -75,7 +77,7 @@ func prepareTwoExecutors(ctx context.Context, b *bench) error {
 	if err := b.restartSpark(ctx, twoExecutors); err != nil {
 		return err
 	}
-	return b.warmUp(ctx, executorsWarmRows)
+	return b.warmUp(ctx, executorsWarmRows, executorsWarmRows)
 }
 
 func rowsIn(rows, partitions int) string {

@@ -48,7 +48,7 @@ const streamRows = 300_000
 // What comes before the first run that counts, until most is compiled.
 const (
 	warmInserts   = 2 // runs
-	warmRows      = 3_000_000
+	warmRows      = 1_500_000
 	quickWarmRows = 200_000
 )
 
@@ -140,15 +140,15 @@ func prepareStream(ctx context.Context, b *bench) error {
 	if err := prepareTables(ctx, b); err != nil {
 		return err
 	}
-	rows := warmRows
 	if b.Quick {
-		rows = quickWarmRows
+		return b.warmUp(ctx, quickWarmRows, quickWarmRows)
 	}
-	return b.warmUp(ctx, rows)
+	return b.warmUp(ctx, warmRows, tenfoldRows)
 }
 
-// warmUp has Cassandra and the job's query run until most of it is compiled.
-func (b *bench) warmUp(ctx context.Context, rows int) (err error) {
+// warmUp has Cassandra and the job's query run until most of it is compiled. The query reads
+// rows of a topic that has at least as many.
+func (b *bench) warmUp(ctx context.Context, rows, inTopic int) (err error) {
 	s := &b.stream
 	if s.topic, err = b.filledTopic(ctx, s.rows, b.KafkaPartitions); err != nil {
 		return err
@@ -156,7 +156,7 @@ func (b *bench) warmUp(ctx context.Context, rows int) (err error) {
 	if err := b.warmUpCassandra(ctx); err != nil {
 		return err
 	}
-	topic, err := b.filledTopic(ctx, rows, b.KafkaPartitions)
+	topic, err := b.filledTopic(ctx, inTopic, b.KafkaPartitions)
 	if err != nil {
 		return err
 	}
