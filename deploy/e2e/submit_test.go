@@ -433,6 +433,7 @@ func recreateTopic(t *testing.T, p pipeline) {
 
 func TestSparkShowsApplicationAndQueries(t *testing.T) {
 	p := newPipeline(t)
+	p.env = p.with("SPARK_QUERIES=events,rejected_events,activity_by_minute")
 	url, _ := p.store(t)
 	p.submit(t)
 	awaitStored(t, post(t, url, 10))
@@ -477,6 +478,25 @@ func TestSparkShowsApplicationAndQueries(t *testing.T) {
 		}
 		if pools["events"] != "events" || pools["rejected_events"] != "default" {
 			return fmt.Errorf("the queries' stages are in the pools %v", pools)
+		}
+		return nil
+	})
+	// The plans that the page shows are those which ran: Spark would plan a query once more
+	// for each, without its checkpoint.
+	eventually(t, 30*time.Second, func() error {
+		var executions []struct{ PlanDescription string }
+		if err := getJSON(t, ui+"/api/v1/applications/"+master.Activeapps[0].ID+"/sql?length=1000", &executions); err != nil {
+			return err
+		}
+		found := false
+		for _, execution := range executions {
+			if strings.Contains(execution.PlanDescription, "checkpoint = <unknown>") {
+				t.Fatalf("the page shows a plan that did not run:\n%s", execution.PlanDescription)
+			}
+			found = found || strings.Contains(execution.PlanDescription, "checkpoint = file:"+p.checkpoints)
+		}
+		if !found {
+			return fmt.Errorf("none of %d plans is that of a query with a state", len(executions))
 		}
 		return nil
 	})
