@@ -42,14 +42,14 @@ func (a *Admin) offsets(ctx context.Context, name, doing string, spec kafka.Offs
 		wanted[kafka.TopicPartition{Topic: &name, Partition: int32(p)}] = spec
 	}
 	offsets := make(map[int]int64, count)
-	err = a.request(ctx, func(ctx context.Context, client *kafka.AdminClient) error {
+	err = a.request(ctx, doing, name, func(ctx context.Context, client *kafka.AdminClient) error {
 		result, err := client.ListOffsets(ctx, wanted)
 		if err != nil {
-			return a.explain(doing, name, err)
+			return err
 		}
 		for partition, info := range result.ResultInfos {
 			if info.Error.Code() != kafka.ErrNoError {
-				return a.explain(doing, name, info.Error)
+				return info.Error
 			}
 			offsets[int(partition.Partition)] = int64(info.Offset)
 		}

@@ -93,13 +93,14 @@ func (a *Admin) Close() {
 	a.closing.Wait()
 }
 
-// request has something asked, within the timeout.
+// request has something asked, within the timeout. Doing and name say in an error what was
+// under way with which topic.
 //
 // A client that got no answer is not used again. librdkafka keeps the request, for a
 // minute, and as long as the brokers that it was connected to refuse it connects to them
 // again and again without a pause, whatever the settings say: that takes a whole core. A
 // client that was never connected does pause.
-func (a *Admin) request(ctx context.Context, do func(context.Context, *kafka.AdminClient) error) error {
+func (a *Admin) request(ctx context.Context, doing, name string, do func(context.Context, *kafka.AdminClient) error) error {
 	c, err := a.use()
 	if err != nil {
 		return err
@@ -108,6 +109,9 @@ func (a *Admin) request(ctx context.Context, do func(context.Context, *kafka.Adm
 	defer cancel()
 	err = do(ctx, c.AdminClient)
 	c.requests.Done()
+	if err != nil {
+		err = a.explain(doing, name, err)
+	}
 	if ctx.Err() != nil || errors.Is(err, ErrUnreachable) {
 		a.drop(c)
 	}
@@ -144,14 +148,14 @@ func (a *Admin) drop(c *connection) {
 // Partitions returns the number of partitions of a topic. errors.Is tells
 // ErrNotFound and ErrUnreachable.
 func (a *Admin) Partitions(ctx context.Context, name string) (count int, err error) {
-	err = a.request(ctx, func(ctx context.Context, client *kafka.AdminClient) error {
+	err = a.request(ctx, "looking up", name, func(ctx context.Context, client *kafka.AdminClient) error {
 		result, err := client.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames([]string{name}))
 		if err != nil {
-			return a.explain("looking up", name, err)
+			return err
 		}
 		description := result.TopicDescriptions[0]
-		if code := description.Error.Code(); code != kafka.ErrNoError {
-			return a.explain("looking up", name, description.Error)
+		if description.Error.Code() != kafka.ErrNoError {
+			return description.Error
 		}
 		count = len(description.Partitions)
 		return nil
@@ -173,12 +177,12 @@ func (a *Admin) Ensure(ctx context.Context, spec Spec) (created bool, err error)
 		config["cleanup.policy"] = "compact,delete"
 		config["segment.ms"] = strconv.FormatInt(compactSegment.Milliseconds(), 10)
 	}
-	err = a.request(ctx, func(ctx context.Context, client *kafka.AdminClient) error {
+	err = a.request(ctx, "creating", spec.Name, func(ctx context.Context, client *kafka.AdminClient) error {
 		results, err := client.CreateTopics(ctx, []kafka.TopicSpecification{{
 			Topic: spec.Name, NumPartitions: spec.Partitions, ReplicationFactor: spec.ReplicationFactor, Config: config,
 		}}, kafka.SetAdminOperationTimeout(a.timeout))
 		if err != nil {
-			return a.explain("creating", spec.Name, err)
+			return err
 		}
 		switch result := results[0].Error; result.Code() {
 		case kafka.ErrNoError:
@@ -187,7 +191,7 @@ func (a *Admin) Ensure(ctx context.Context, spec Spec) (created bool, err error)
 		case kafka.ErrTopicAlreadyExists: // another setup was faster
 			return nil
 		default:
-			return a.explain("creating", spec.Name, result)
+			return result
 		}
 	})
 	return created, err
