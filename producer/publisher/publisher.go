@@ -57,9 +57,10 @@ type Config struct {
 }
 
 const (
-	// linger is how long a record waits for others to share its request. A few
-	// milliseconds cost no visitor anything and multiply the throughput.
-	linger = 2 * time.Millisecond
+	// linger is how long a record waits for others to share its request. That multiplies the
+	// throughput of many clients; each of them waits for its answer, though, so that with 64 of
+	// them 1 ms gives 6 % more than 2.
+	linger = time.Millisecond
 
 	readyTimeout = 3 * time.Second // to ask the brokers about the topic
 	readyFresh   = 2 * time.Second // for which an answer is given again
