@@ -57,9 +57,9 @@ type Config struct {
 }
 
 const (
-	// linger is how long a record waits for others to share its request. That multiplies the
-	// throughput of many clients; each of them waits for its answer, though, so that with 64 of
-	// them 1 ms gives 6 % more than 2.
+	// linger is how long a record waits for others to share its request. It multiplies the
+	// throughput of many clients, but each of them waits for its answer: 1 ms gives 50 % more
+	// than 2 to 16 of them, 6 % to 64, and takes 8 % from 256.
 	linger = time.Millisecond
 
 	readyTimeout = 3 * time.Second // to ask the brokers about the topic
